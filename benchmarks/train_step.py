@@ -1,0 +1,104 @@
+"""Our training step against stock Piper's: the same modules, draws and batch, alternating in one process."""
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.stock import segment_starts, stock_batch, stock_model, stock_step
+from tts_lab import buckets
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.data import collate
+from tts_lab.training.module import VitsTraining
+from tts_lab.vits.config import PRESETS
+from tts_lab.vits.synthesizer import Batch
+
+
+def real_batch(corpus: Corpus, rows: int) -> tuple[Batch, Tensor]:
+    """The ``rows`` longest training utterances as one batch, and their whole waveforms ``(B, 1, F * hop)``."""
+    model = PRESETS["medium"]
+    hop = model.spectrogram.hop_length
+    utterances = sorted(corpus.train, key=lambda u: u.samples)[-rows:]
+    lengths = [(len(u.phoneme_ids), u.samples // hop) for u in utterances]
+    (bucket,) = buckets.plan(lengths, 1)
+    batch = collate(corpus, utterances, bucket, model, np.random.default_rng(0))
+    audio = torch.zeros(rows, 1, bucket.frames * hop)
+    for row, utterance in enumerate(utterances):
+        samples = torch.from_numpy(corpus.waveform(utterance))[: int(batch.frames[row]) * hop]
+        audio[row, 0, : len(samples)] = samples
+    return batch, audio
+
+
+def pair(corpus: Corpus):
+    """Stock and ours with equal parameters: two functions that do one update, and the two models."""
+    torch.manual_seed(0)
+    stock = stock_model()
+    ours = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), TrainConfig(corpus.folder, max_steps=1), 1, 1)
+    ours.log_dict = lambda *_: None
+    ours.model_g.load_state_dict(stock.model_g.state_dict())
+    ours.model_d.load_state_dict(stock.model_d.state_dict())
+    stock_optimizers, (ours_g, ours_d) = stock.configure_optimizers()[0], ours.configure_optimizers()[0]
+    batch, audio = real_batch(corpus, 8)
+    theirs = stock_batch(batch, audio)
+
+    def stock_update() -> None:
+        with segment_starts(batch.starts):
+            stock_step(stock, stock_optimizers, theirs)
+
+    def our_update() -> None:
+        ours.accumulate_gradients(batch)
+        ours._update(ours_g, "g")
+        ours._update(ours_d, "d")
+
+    return stock_update, our_update, stock, ours
+
+
+def update_error(stock: nn.Module, ours: nn.Module) -> tuple[float, str]:
+    """Worst tensor's ``|ours - stock| / |stock|`` (Euclidean norms), and its name."""
+    pairs = zip(stock.named_parameters(), ours.named_parameters(), strict=True)
+    errors = {}
+    for (name, a), (other, b) in pairs:
+        assert name == other
+        errors[name] = float((a - b).norm() / a.norm().clamp_min(1e-12))
+    worst = max(errors, key=errors.get)
+    return errors[worst], worst
+
+
+def measure(corpus_folder: Path, pairs: int = 8) -> list[dict[str, Any]]:
+    stock_update, our_update, stock, ours = pair(Corpus.load(corpus_folder))
+    for step in range(3):
+        for update in (stock_update, our_update):
+            torch.manual_seed(step)
+            update()
+    error, worst = max(update_error(stock.model_g, ours.model_g), update_error(stock.model_d, ours.model_d))
+    print(f"worst parameter after 3 steps: {worst} {error:.2e}")
+    samples = []
+    for _ in range(pairs):
+        seconds = []
+        for update in (stock_update, our_update):
+            began = time.perf_counter()
+            update()
+            seconds.append(time.perf_counter() - began)
+        samples.append(seconds[0] / seconds[1])
+        print(f"stock {seconds[0]:.2f} s, ours {seconds[1]:.2f} s: {samples[-1]:.2f}", flush=True)
+    return [
+        {"name": "train_step_vs_stock", "value": median(samples), "unit": "x", "bar": 1.4, "goal": 2.0,
+         "samples": samples},
+        {"name": "update_error_vs_stock", "value": error, "unit": "relative", "bar": 1e-4, "goal": 1e-5,
+         "samples": [error]},
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, default=Path("build/corpus"))
+    parser.add_argument("--pairs", type=int, default=8)
+    options = parser.parse_args()
+    print(measure(options.corpus, options.pairs))

@@ -1,0 +1,127 @@
+"""The corpus folder: corpus.json and the cached clips beside it."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tts_lab.corpus.files import write_atomically
+from tts_lab.errors import UserError
+
+FORMAT = 1
+
+
+@dataclass
+class Utterance:
+    """One clip that training may use."""
+
+    id: str
+    text: str
+    speaker: str | None
+    audio: str
+    """Path of a float32 mono .npy, relative to the corpus folder."""
+    samples: int
+    """Its length at the corpus's sample rate."""
+    phonemes: list[str]
+    phoneme_ids: list[int]
+    split: str
+    """"train" or "validation"."""
+    notes: list[str] = field(default_factory=list)
+    """What was done to the recording, or is odd about it."""
+    source: str = ""
+    """File name of the recording."""
+
+
+@dataclass
+class Quarantined:
+    """One utterance set aside."""
+
+    id: str
+    where: str
+    """File and line."""
+    reason: str
+    text: str = ""
+
+
+@dataclass
+class Corpus:
+    """Every utterance of a prepared corpus, kept or quarantined, and how it was made."""
+
+    folder: Path
+    sample_rate: int
+    utterances: list[Utterance]
+    quarantined: list[Quarantined]
+    speakers: dict[str, int]
+    """Name to id, by name; empty if the manifest names no speakers. More than one makes a multi-speaker voice."""
+    frontend: dict[str, Any]
+    settings: dict[str, Any]
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """Layout, why, notes: how the source was read."""
+
+    @property
+    def train(self) -> list[Utterance]:
+        return [utterance for utterance in self.utterances if utterance.split == "train"]
+
+    @property
+    def validation(self) -> list[Utterance]:
+        return [utterance for utterance in self.utterances if utterance.split == "validation"]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of kept audio."""
+        return sum(utterance.samples for utterance in self.utterances) / self.sample_rate
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers."""
+        parts = [self.sample_rate, sorted(self.speakers.items())]
+        parts += [[u.id, u.speaker, Path(u.audio).name, u.phoneme_ids, u.split] for u in self.utterances]
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
+
+    def symbol_counts(self) -> Counter[str]:
+        """How often each phoneme occurs, symbols missing from the id map included."""
+        return Counter(symbol for utterance in self.utterances for symbol in utterance.phonemes)
+
+    def waveform(self, utterance: Utterance) -> np.ndarray:
+        """Its audio, float32 (samples,), within [-1, 1]."""
+        return np.load(self.folder / utterance.audio)
+
+    def save(self) -> Path:
+        """Write corpus.json, whole or not at all."""
+        parts = {"format": FORMAT, "fingerprint": self.fingerprint, **vars(self)}
+        del parts["folder"]
+        path = self.folder / "corpus.json"
+        body = ",\n".join(f"{json.dumps(name)}: {_json_lines(value)}" for name, value in parts.items())
+        write_atomically(path, f"{{\n{body}\n}}\n".encode())
+        return path
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Corpus":
+        """Read a corpus folder (or its corpus.json). Raises `UserError` if it is not one."""
+        path = Path(folder)
+        path = path if path.name == "corpus.json" else path / "corpus.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("format") != FORMAT:
+                raise UserError(f"{path} is of another version of tts-lab; run `tts-lab prepare` again.")
+            content.pop("fingerprint")
+            content["utterances"] = [Utterance(**fields) for fields in content["utterances"]]
+            content["quarantined"] = [Quarantined(**fields) for fields in content["quarantined"]]
+            return cls(folder=path.parent, **content)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(f"{path}: there is no corpus here. Make one with `tts-lab prepare`.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} cannot be read as a corpus ({type(error).__name__}: {error}); run `tts-lab prepare` again."
+            ) from error
+
+
+def _json_lines(value: Any) -> str:
+    """JSON with one record to a line, so that people and diffs can read it."""
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(vars(record), ensure_ascii=False) for record in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False)

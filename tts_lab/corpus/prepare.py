@@ -1,0 +1,200 @@
+"""Recordings and text to a corpus folder: every utterance ends as kept, or quarantined with a reason.
+
+The slow part, the audio, is done by a pool of processes and cached under a name made of the recording's bytes
+and the settings, so a second run, or one after a crash, does only what is missing.
+"""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, fields
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance
+from tts_lab.corpus.files import remove_leftovers
+from tts_lab.corpus.manifest import read_manifest
+from tts_lab.corpus.rows import Manifest, Row
+from tts_lab.corpus.report import Progress, print_report
+from tts_lab.corpus.settings import AudioSettings, PrepareSettings
+from tts_lab.corpus.worker import Outcome, start_worker, work
+from tts_lab.errors import UserError
+
+ROWS_PER_TASK = 8
+
+
+class TextFrontend(Protocol):
+    """What prepare needs of `tts_lab.frontend.Frontend`."""
+
+    def encode(self, text: str) -> Any: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def prepare(
+    source: Path | str,
+    out: Path | str,
+    settings: PrepareSettings,
+    frontend: TextFrontend,
+    *,
+    audio_dir: Path | str | None = None,
+    audio_prefix: str | None = None,
+    jobs: int | None = None,
+    console: Console | None = None,
+) -> Corpus:
+    """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`.
+
+    `audio_dir` and `audio_prefix` are as in `read_manifest`. `jobs` processes work on the audio (all cores by
+    default; 1 works in this process). Progress and the table of kept and quarantined go to `console`.
+    Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined.
+    """
+    console = console or Console()
+    out = Path(out)
+    manifest = read_manifest(Path(source), Path(audio_dir) if audio_dir else None, audio_prefix)
+    console.print(f"Layout [bold]{manifest.layout}[/bold]: {manifest.why}.", highlight=False)
+    frontend.encode("a")  # an unknown espeak voice is one error here, and not one for each utterance
+    remove_leftovers(out / "audio")
+    outcomes: dict[str, Outcome] = {}
+    with Progress(console, len(manifest.rows), "audio and phonemes") as progress:
+        for outcome in _outcomes(
+            manifest.rows, out, settings, frontend, jobs or len(os.sched_getaffinity(0))
+        ):
+            outcomes[outcome.row.id] = outcome
+            progress.advance()
+    corpus = _assemble(manifest, [outcomes[row.id] for row in manifest.rows], out, settings, frontend)
+    corpus.save()
+    cached = sum(outcome.cached for outcome in outcomes.values())
+    print_report(console, corpus, _missing(outcomes.values()), cached)
+    if len(corpus.utterances) < settings.min_utterances:
+        first = "; ".join(f"{q.id} ({q.where}): {q.reason}" for q in corpus.quarantined[:3])
+        raise UserError(
+            f"{source}: too small to train: {len(corpus.utterances)} of "
+            f"{len(corpus.utterances) + len(corpus.quarantined)} utterances are usable and at least "
+            f"{settings.min_utterances} are needed. "
+            + (f"First causes: {first}." if first else "Record more.")
+        )
+    return corpus
+
+
+def _outcomes(
+    rows: list[Row], out: Path, settings: PrepareSettings, frontend: TextFrontend, jobs: int
+) -> Iterator[Outcome]:
+    audio_settings = {f.name: getattr(settings, f.name) for f in fields(AudioSettings)}
+    start = (AudioSettings(**audio_settings), frontend, out)
+    tasks = iter([rows[i : i + ROWS_PER_TASK] for i in range(0, len(rows), ROWS_PER_TASK)])
+    if jobs == 1 or len(rows) <= ROWS_PER_TASK:
+        start_worker(*start)
+        for task in tasks:
+            yield from work(task)
+        return
+    # A fork server forks from a clean process: a notebook's threads and torch do not travel into the workers.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__]
+    )
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=start)
+    try:
+        running = {pool.submit(work, task) for task in islice(tasks, 2 * jobs)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+            running |= {pool.submit(work, task) for task in islice(tasks, len(done))}
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A worker process died, most likely for lack of memory. What it finished is cached: "
+            "run the same command again, with --jobs 1 if it happens again."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _assemble(
+    manifest: Manifest, outcomes: list[Outcome], out: Path, settings: PrepareSettings, frontend: TextFrontend
+) -> Corpus:
+    quarantined = [Quarantined(problem.id, problem.where, problem.reason) for problem in manifest.problems]
+    kept: list[Utterance] = []
+    for outcome in outcomes:
+        row, reason = outcome.row, outcome.reason
+        if reason is None and len(outcome.phoneme_ids) > settings.max_phoneme_ids:
+            reason = (
+                f"{len(outcome.phoneme_ids)} phoneme ids are over {settings.max_phoneme_ids}; "
+                "cut text and recording at sentence ends"
+            )
+        if reason is not None:
+            quarantined.append(Quarantined(row.id, row.where, reason, row.text))
+            continue
+        notes = list(outcome.notes)
+        if outcome.missing:
+            notes.append("symbols not in the id map: " + " ".join(outcome.missing))
+        kept.append(
+            Utterance(
+                row.id,
+                row.text,
+                row.speaker,
+                outcome.audio,
+                outcome.samples,
+                outcome.phonemes,
+                outcome.phoneme_ids,
+                "train",
+                notes,
+                row.audio.name,
+            )
+        )
+    _note_rates(kept, settings)
+    for utterance in held_out(kept, settings.validation_share):
+        utterance.split = "validation"
+    names = sorted({utterance.speaker for utterance in kept if utterance.speaker is not None})
+    return Corpus(
+        folder=out,
+        sample_rate=settings.sample_rate,
+        utterances=kept,
+        quarantined=quarantined,
+        speakers={name: i for i, name in enumerate(names)},
+        frontend=frontend.to_dict(),
+        settings=asdict(settings),
+        manifest={"layout": manifest.layout, "why": manifest.why, "notes": manifest.notes},
+    )
+
+
+def held_out(utterances: list[Utterance], share: float) -> list[Utterance]:
+    """The validation utterances: those whose id hashes below `share`, or the lowest hash if none does.
+
+    An utterance keeps its side when others come or go (the lowest-hash rule aside, which only tiny corpora meet).
+    """
+
+    def position(utterance: Utterance) -> float:
+        return int.from_bytes(hashlib.sha256(utterance.id.encode()).digest()[:8], "big") / 2**64
+
+    below = [utterance for utterance in utterances if position(utterance) < share]
+    return below or sorted(utterances, key=position)[:1]
+
+
+def _note_rates(kept: list[Utterance], settings: PrepareSettings) -> None:
+    rates = [len(u.phonemes) * settings.sample_rate / u.samples for u in kept]
+    if len(rates) < 10:
+        return
+    middle = median(rates)
+    deviation = 1.4826 * median(abs(rate - middle) for rate in rates)
+    for utterance, rate in zip(kept, rates, strict=True):
+        if abs(rate - middle) > settings.rate_outlier * deviation:
+            utterance.notes.append(
+                f"{rate:.1f} phonemes a second against {middle:.1f} usually: does the text fit?"
+            )
+
+
+def _missing(outcomes) -> dict[str, tuple[int, int]]:
+    """Symbol to how often it is missing, and in how many kept utterances."""
+    table: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes:
+        for symbol, count in (outcome.missing if outcome.reason is None else {}).items():
+            total, clips = table.get(symbol, (0, 0))
+            table[symbol] = (total + count, clips + 1)
+    return table

@@ -1,0 +1,119 @@
+"""What one process of `prepare` does with a handful of rows. Imports no torch, so starting it is cheap."""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tts_lab.corpus.files import write_atomically
+from tts_lab.corpus.rows import Row
+from tts_lab.corpus.settings import AudioSettings
+from tts_lab.errors import UserError
+
+VERSION = 1
+"""Raise it when the making of a clip changes, so that clips of older versions are not used."""
+
+
+@dataclass
+class Outcome:
+    """What became of one row."""
+
+    row: Row
+    reason: str | None = None
+    audio: str = ""
+    samples: int = 0
+    notes: list[str] = field(default_factory=list)
+    phonemes: list[str] = field(default_factory=list)
+    phoneme_ids: list[int] = field(default_factory=list)
+    missing: dict[str, int] = field(default_factory=dict)
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    settings: AudioSettings
+    frontend: Any
+    folder: Path
+    """The corpus folder; clips go into its folder `audio`."""
+    salt: bytes
+
+
+_job: _Job
+
+
+def start_worker(settings: AudioSettings, frontend: Any, folder: Path) -> None:
+    """Keep what every row of this process needs."""
+    global _job
+    salt = json.dumps({"version": VERSION, **asdict(settings)}, sort_keys=True).encode()
+    _job = _Job(settings, frontend, Path(folder), salt)
+
+
+def work(rows: list[Row]) -> list[Outcome]:
+    return [_outcome(row) for row in rows]
+
+
+def _outcome(row: Row) -> Outcome:
+    outcome = Outcome(row)
+    _encode(outcome)
+    _prepare_audio(outcome)
+    return outcome
+
+
+def _encode(outcome: Outcome) -> None:
+    try:
+        encoding = _job.frontend.encode(outcome.row.text)
+    except UserError as error:
+        outcome.reason = str(error)
+        return
+    outcome.phonemes, outcome.phoneme_ids, outcome.missing = encoding.phonemes, encoding.ids, encoding.missing
+    if not encoding.ids:
+        outcome.reason = "the text has nothing to pronounce; write out what is said"
+
+
+def _prepare_audio(outcome: Outcome) -> None:
+    """Make the clip, or find it made. Beside each .npy lies a .json that is written last: it says "done"."""
+    try:
+        data = outcome.row.audio.read_bytes()
+    except OSError as error:
+        outcome.reason = (
+            outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
+        )
+        return
+    name = hashlib.sha256(_job.salt + data).hexdigest()[:24]
+    record_path = _job.folder / "audio" / f"{name}.json"
+    record = _read_record(record_path)
+    outcome.cached = record is not None
+    if record is None:
+        record = _make(data, record_path)
+    outcome.audio = f"audio/{name}.npy"
+    outcome.samples, outcome.notes = record["samples"], record["notes"]
+    outcome.reason = outcome.reason or record["reason"]
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_bytes())
+        return record if record["reason"] or path.with_suffix(".npy").exists() else None
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _make(data: bytes, path: Path) -> dict[str, Any]:
+    from tts_lab.corpus.audio import Unusable, make_clip  # scipy and soxr: only workers pay for them
+
+    record: dict[str, Any] = {"reason": None, "samples": 0, "notes": []}
+    try:
+        clip = make_clip(data, _job.settings)
+    except Unusable as reason:
+        record["reason"] = str(reason)
+    else:
+        buffer = io.BytesIO()
+        np.save(buffer, clip.audio)
+        write_atomically(path.with_suffix(".npy"), buffer.getbuffer())
+        record |= {"samples": len(clip.audio), "notes": clip.notes}
+    write_atomically(path, json.dumps(record).encode())
+    return record

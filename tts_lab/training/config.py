@@ -1,0 +1,123 @@
+"""The settings of a run: one typed dataclass, from YAML or JSON and flags, checked as a whole."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tts_lab.errors import UserError
+
+DEFAULT_SENTENCES = [
+    "The harbour was quiet, and every boat had come home before the storm.",
+    "Please leave your name and number after the tone.",
+    "She measured the flour twice, because the first loaf had not risen.",
+]
+
+
+@dataclass
+class TrainConfig:
+    """A training run.
+
+    Raises:
+        UserError: on construction, listing every setting that cannot work.
+    """
+
+    corpus: Path
+    """Folder that `tts-lab prepare` made."""
+    run: Path = Path("run")
+    """Folder the run writes: config, metrics, samples, checkpoints."""
+
+    preset: Literal["tiny", "x-low", "medium", "high"] | None = None
+    """Size of the model; left out, the warm-start checkpoint's size, or medium."""
+    warm_start: Path | None = None
+    """Checkpoint to start from (`tts-lab adopt` makes one from a published voice)."""
+    warm_start_threshold: float = 0.5
+    """Refuse a warm start that fills less than this share of the generator."""
+    freeze: list[str] = field(default_factory=list)
+    """Parts of the generator to leave as they are: any of enc_p, dp, enc_q, flow, dec, or longer names."""
+
+    max_steps: int | None = None
+    """Parameter updates in the whole run, resumed or not."""
+    max_epochs: int | None = None
+    """The same in passes over the corpus; the smaller of the two counts."""
+    batch_size: int = 16
+    """Utterances a batch."""
+    accumulate: int = 1
+    """Batches an update: the gradient of the mean."""
+    buckets: int = 4
+    """Batch shapes at most; each is one compiled graph on Trainium."""
+
+    learning_rate: float = 2e-4
+    """Of the generator (AdamW)."""
+    learning_rate_d: float = 1e-4
+    """Of the discriminators (AdamW)."""
+    schedule: Literal["exponential", "cosine", "constant"] = "exponential"
+    """How the rates move after the warm-up."""
+    lr_decay: float = 0.999875
+    """Factor an epoch of the exponential schedule, applied a little at every step."""
+    warmup_steps: int = 0
+    """Steps over which the rates rise from zero."""
+    clip: float | None = None
+    """Greatest gradient norm of the generator, and of the discriminators; norms are logged either way."""
+    adversarial_from: int = 0
+    """Step at which the discriminators join; before it the mel, KL and duration losses train alone."""
+    precision: Literal["32", "bf16"] = "32"
+    """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32."""
+
+    validate_every: int = 500
+    """Steps between validations."""
+    sample_every: int = 500
+    """Steps between spoken samples of the fixed sentences."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 3
+    """Checkpoints kept by validation mel, besides the last."""
+    keep_steps: list[int] = field(default_factory=list)
+    """Steps whose checkpoints are kept whatever their score."""
+    log_every: int = 10
+    """Steps between rows of metrics.csv."""
+    sentences: list[str] = field(default_factory=lambda: list(DEFAULT_SENTENCES))
+    """What the samples say: sentences that are not in the corpus."""
+
+    overfit_batches: int = 0
+    """Debugging: repeat only the first so many batches; 0 for off. The losses must then fall fast."""
+    limit_utterances: int = 0
+    """Debugging: use only the first so many training utterances; 0 for all."""
+    seed: int = 1234
+    """Decides initial weights, data order, segments, noise and dropout."""
+    workers: int = 1
+    """Data loading processes."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    resume: str = "auto"
+    """auto: from the newest checkpoint in the run folder, if any; never: refuse a used folder; or a checkpoint."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",
+                    "log_every", "learning_rate", "learning_rate_d", "lr_decay")  # fmt: skip
+        problems += [f"{name} is {getattr(self, name)}; it must be above zero" for name in positive if getattr(self, name) <= 0]
+        not_negative = ("warmup_steps", "adversarial_from", "overfit_batches", "limit_utterances", "workers", "keep")
+        problems += [f"{name} is {getattr(self, name)}; it must not be negative" for name in not_negative if getattr(self, name) < 0]
+        if self.max_steps is None and self.max_epochs is None:
+            problems.append("neither max_steps nor max_epochs is given; one must say when to stop")
+        for name in ("max_steps", "max_epochs"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                problems.append(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.lr_decay > 1:
+            problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
+        if self.clip is not None and self.clip <= 0:
+            problems.append(f"clip is {self.clip}; it must be above zero, or null for no clipping")
+        if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
+            problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
+        if self.warm_start and not Path(self.warm_start).is_file():
+            problems.append(f"warm_start: no file {self.warm_start}; make it with `tts-lab adopt VOICE.onnx`")
+        if not (Path(self.corpus) / "corpus.json").is_file():
+            problems.append(f"corpus: no corpus.json in {self.corpus}; make it with `tts-lab prepare`")
+        if problems:
+            raise UserError("this configuration cannot run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as written to ``config.yaml``."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+

@@ -1,0 +1,194 @@
+"""A corpus as batches of fixed shape, in an order that a resumed run finds again."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tts_lab import buckets
+from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.errors import UserError
+from tts_lab.features import host_spectrogram
+from tts_lab.training.config import TrainConfig
+from tts_lab.vits.config import ModelConfig
+from tts_lab.vits.synthesizer import Batch
+
+
+def collate(
+    corpus: Corpus, utterances: Sequence[Utterance], bucket: buckets.Bucket, model: ModelConfig, draw: np.random.Generator
+) -> Batch:
+    """Pad ``utterances`` to the bucket's shape and cut a random segment of each."""
+    settings = model.spectrogram
+    hop, segment, rows = settings.hop_length, model.segment_frames, len(utterances)
+    batch = Batch(
+        phonemes=torch.zeros(rows, bucket.phonemes, dtype=torch.long),
+        phoneme_lengths=torch.tensor([len(u.phoneme_ids) for u in utterances]),
+        spectrogram=torch.zeros(rows, settings.bins, bucket.frames),
+        frames=torch.tensor([settings.frames(u.samples) for u in utterances]),
+        starts=torch.zeros(rows, dtype=torch.long),
+        segment=torch.zeros(rows, 1, model.segment_samples),
+        segment_spectrogram=torch.zeros(rows, settings.bins, segment),
+    )
+    for row, utterance in enumerate(utterances):
+        audio = torch.from_numpy(corpus.waveform(utterance))
+        spectrogram = host_spectrogram(audio, settings)
+        start = int(draw.integers(batch.frames[row] - segment + 1))
+        batch.phonemes[row, : len(utterance.phoneme_ids)] = torch.tensor(utterance.phoneme_ids)
+        batch.spectrogram[row, :, : spectrogram.shape[1]] = spectrogram
+        batch.starts[row] = start
+        batch.segment[row, 0] = audio[start * hop : (start + segment) * hop]
+        batch.segment_spectrogram[row] = spectrogram[:, start : start + segment]
+    if model.speakers > 1:
+        batch.speakers = torch.tensor([corpus.speakers[u.speaker] for u in utterances])
+    return batch
+
+
+class TrainSteps(Dataset):
+    """Step number to the batches of that step: a function of the seed and the number, nothing else."""
+
+    def __init__(self, corpus: Corpus, utterances: list[Utterance], schedule: buckets.Schedule,
+                 model: ModelConfig, config: TrainConfig) -> None:  # fmt: skip
+        self.corpus, self.utterances, self.schedule = corpus, utterances, schedule
+        self.model, self.config = model, config
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        accumulate = self.config.accumulate
+        return [self._batch(step * accumulate + i) for i in range(accumulate)]
+
+    def _batch(self, number: int) -> Batch:
+        if self.config.overfit_batches:
+            number %= self.config.overfit_batches
+        plan = self.schedule.batch(number)
+        draw = np.random.default_rng([self.config.seed, number, 1])
+        return collate(self.corpus, [self.utterances[i] for i in plan.items], plan.bucket, self.model, draw)
+
+
+class ValidationBatches(Dataset):
+    """The validation split in batches of the training shapes; a last batch is filled up from its own bucket."""
+
+    def __init__(self, corpus: Corpus, utterances: list[Utterance], plan: Sequence[buckets.Bucket],
+                 model: ModelConfig, config: TrainConfig) -> None:  # fmt: skip
+        self.corpus, self.utterances, self.model, self.config = corpus, utterances, model, config
+        rows = config.batch_size
+        self.batches = [
+            (bucket, np.resize(bucket.members[i : i + rows], rows))
+            for bucket in plan
+            for i in range(0, len(bucket.members), rows)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        bucket, items = self.batches[index]
+        draw = np.random.default_rng([self.config.seed, index, 2])
+        return collate(self.corpus, [self.utterances[i] for i in items], bucket, self.model, draw)
+
+
+class Steps(Sampler[int]):
+    """The steps still to do. Its length is the whole run's, which is how Lightning knows where it stands."""
+
+    def __init__(self, first: int, total: int) -> None:
+        self.first, self.total = first, total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.total))
+
+    def __len__(self) -> int:
+        return self.total
+
+
+class CorpusData(L.LightningDataModule):
+    """The data of a run: shapes planned, utterances that cannot be trained on set aside and named.
+
+    Raises:
+        UserError: nothing is left to train on or to validate with, or a speaker is unknown to the model.
+    """
+
+    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig) -> None:
+        super().__init__()
+        self.corpus, self.model, self.config = corpus, model, config
+        self.first_step = 0
+        self.set_aside: dict[str, str] = {}
+        train = [u for u in corpus.train if self._trainable(u)][: config.limit_utterances or None]
+        validation = [u for u in corpus.validation if self._trainable(u)]
+        self._check(train, validation)
+        lengths = [self._lengths(u) for u in train + validation]
+        shapes = buckets.plan(lengths, config.buckets)
+        self.train_plan = [_members(shape, range(len(train)), 0) for shape in shapes]
+        self.train_plan = [bucket for bucket in self.train_plan if bucket.members]
+        held_out = range(len(train), len(lengths))
+        self.validation_plan = [_members(shape, held_out, len(train)) for shape in shapes]
+        self.train_utterances, self.validation_utterances = train, validation
+        self.schedule = buckets.Schedule(self.train_plan, config.batch_size, config.seed)
+        self.steps_per_epoch = math.ceil(self.schedule.batches_per_epoch / config.accumulate)
+        by_epochs = config.max_epochs * self.steps_per_epoch if config.max_epochs else math.inf
+        self.total_steps = int(min(by_epochs, config.max_steps or math.inf))
+
+    def describe(self) -> str:
+        """The batch shapes, the padding they waste, and the utterances left out, in words."""
+        lengths = [self._lengths(u) for u in self.train_utterances]
+        lines = [buckets.describe(self.train_plan, lengths, self.config.batch_size)]
+        lines += [f"  left out: {name}: {reason}" for name, reason in self.set_aside.items()]
+        return "\n".join([*lines, f"{self.steps_per_epoch} steps an epoch, {self.total_steps} steps in all"])
+
+    def train_dataloader(self) -> DataLoader:
+        steps = TrainSteps(self.corpus, self.train_utterances, self.schedule, self.model, self.config)
+        return self._loader(steps, Steps(self.first_step, self.total_steps))
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(
+            ValidationBatches(
+                self.corpus, self.validation_utterances, self.validation_plan, self.model, self.config
+            ),
+            None,
+        )
+
+    def _loader(self, dataset: Dataset, sampler: Sampler | None) -> DataLoader:
+        # Items are whole batches already, so the loader's own batching is off.
+        return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.config.workers)
+
+    def _lengths(self, utterance: Utterance) -> tuple[int, int]:
+        return len(utterance.phoneme_ids), self.model.spectrogram.frames(utterance.samples)
+
+    def _trainable(self, utterance: Utterance) -> bool:
+        phonemes, frames = self._lengths(utterance)
+        if frames < self.model.segment_frames:
+            self.set_aside[utterance.id] = f"{frames} frames, shorter than a segment ({self.model.segment_frames})"
+        elif frames < phonemes:
+            self.set_aside[utterance.id] = f"{phonemes} phonemes in {frames} frames: text and audio do not match"
+        return utterance.id not in self.set_aside
+
+    def _check(self, train: list[Utterance], validation: list[Utterance]) -> None:
+        where = self.corpus.folder / "corpus.json"
+        for name, split in (("training", train), ("validation", validation)):
+            if not split:
+                raise UserError(
+                    f"{where} has no usable {name} utterance: the corpus is too small. Record more, or see what "
+                    f"`tts-lab prepare` quarantined and why.\n" + "\n".join(f"  {k}: {v}" for k, v in self.set_aside.items())
+                )
+        largest = max((i for u in train + validation for i in u.phoneme_ids), default=0)
+        if largest >= self.model.symbols:
+            raise UserError(
+                f"{where} has phoneme id {largest}, the model has {self.model.symbols} symbols: prepare the corpus "
+                "again with the base voice's symbols (`tts-lab prepare --voice`)"
+            )
+        if self.corpus.sample_rate != self.model.sample_rate:
+            raise UserError(
+                f"{where} is at {self.corpus.sample_rate} Hz, the model speaks at {self.model.sample_rate} Hz: "
+                f"prepare it again with --sample-rate {self.model.sample_rate}"
+            )
+        if len(self.corpus.speakers) > 1 and len(self.corpus.speakers) > self.model.speakers:
+            raise UserError(
+                f"{where} has {len(self.corpus.speakers)} speakers, the model {self.model.speakers}: start without "
+                "a warm start, or from a voice with that many speakers"
+            )
+
+
+def _members(shape: buckets.Bucket, positions: range, offset: int) -> buckets.Bucket:
+    """The shape with only those members that lie in ``positions``, renumbered from zero."""
+    own = tuple(i - offset for i in shape.members if i in positions)
+    return buckets.Bucket(shape.phonemes, shape.frames, own)

@@ -1,0 +1,147 @@
+"""The adversarial training step of VITS, as a Lightning module."""
+
+import math
+from collections.abc import Sequence
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tts_lab.errors import UserError
+from tts_lab.features import Spectrogram
+from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.training.config import TrainConfig
+from tts_lab.vits.discriminators import Discriminators
+from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
+from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
+
+MEL_WEIGHT = 45.0  # of the reconstruction loss (HiFi-GAN, equation 5; VITS, section 3.1)
+
+
+class VitsTraining(L.LightningModule):
+    """Generator and discriminators, and one update of both.
+
+    The update equals stock Piper's, parameter for parameter, with less work: real and generated audio go
+    through the discriminators once, and the graph is cut at the generated waveform. The discriminators'
+    gradients come from that pass; the generator's from the gradient with respect to the waveform, on the way
+    to which no weight gradient of the discriminators is computed.
+    """
+
+    def __init__(self, header: Checkpoint, config: TrainConfig, steps_per_epoch: int, total_steps: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.header, self.config = header, config
+        self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
+        self.model_g = Synthesizer(header.model)
+        self.model_d = Discriminators(header.model.discriminator_divisor)
+        self.spectrogram = Spectrogram(header.model.spectrogram)
+        self.frozen = [self._part(name).requires_grad_(False) for name in config.freeze]
+
+    def training_step(self, batches: Sequence[Batch], _: int) -> None:
+        """One update of generator and discriminators from ``config.accumulate`` batches."""
+        # Every draw of a step depends on the seed and the step alone, so that a resumed run draws the same.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        optimizer_g, optimizer_d = self.optimizers()
+        adversarial = self.global_step >= self.config.adversarial_from
+        for batch in batches:
+            self.log_dict(self.accumulate_gradients(batch, adversarial, 1 / len(batches)))
+        self._update(optimizer_g, "g")  # through Lightning, which counts it as the step
+        if adversarial:
+            self._update(optimizer_d.optimizer, "d")
+        for schedule in self.lr_schedulers():
+            schedule.step()
+
+    def accumulate_gradients(self, batch: Batch, adversarial: bool = True, share: float = 1.0) -> dict[str, Tensor]:
+        """Forward and backward of one batch: adds ``share`` times its gradients to the parameters'.
+
+        Returns:
+            Every term of the losses, detached scalars.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            generated = self.model_g(batch)
+            terms = self.reconstruction(generated, batch)
+            loss = MEL_WEIGHT * terms["mel"] + terms["kl"] + terms["duration"]
+            if not adversarial:
+                (loss * share).backward()
+                return {"loss_g": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+
+            waveform = generated.audio.detach().requires_grad_()  # the graph is cut here
+            scores_r, scores_g, features_r, features_g = self.model_d(batch.segment, waveform)
+            terms["adversarial"] = generator_loss(scores_g)[0]
+            terms["feature"] = feature_loss(features_r, features_g)
+            loss_d = discriminator_loss(scores_r, scores_g)
+
+        persuade = terms["adversarial"] + terms["feature"]
+        (pull,) = torch.autograd.grad(persuade * share, waveform, retain_graph=True)
+        (loss_d * share).backward(inputs=[p for p in self.model_d.parameters() if p.requires_grad])
+        torch.autograd.backward([loss * share, generated.audio], [None, pull])
+        totals = {"loss_g": (loss + persuade).detach(), "loss_d": loss_d.detach()}
+        return totals | {name: term.detach() for name, term in terms.items()}
+
+    def reconstruction(self, generated: Generated, batch: Batch) -> dict[str, Tensor]:
+        """The terms that need no discriminator, each a scalar in float32; ``mel`` is the plain L1 distance."""
+        with torch.autocast(self.device.type, enabled=False):
+            made = self.spectrogram.mel(self.spectrogram(generated.audio.squeeze(1).float()))
+            real = self.spectrogram.mel(batch.segment_spectrogram)
+            p = generated.posterior
+            kl = kl_loss(p.z_p, p.log_q, p.mean_p, p.log_p, p.mask)
+            return {"mel": F.l1_loss(made, real), "kl": kl, "duration": generated.duration}
+
+    def on_validation_epoch_start(self) -> None:
+        torch.manual_seed(self.config.seed)  # every validation draws the same noise
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        terms = self.reconstruction(self.model_g(batch), batch)
+        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch.frames))
+
+    def configure_optimizers(self):
+        """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""
+        # The fused kernels make one pass over memory; XLA traces the plain ones.
+        fused = self.device.type in ("cpu", "cuda")
+        c = self.config
+        trained = [p for p in self.model_g.parameters() if p.requires_grad]
+        if not trained:
+            raise UserError(f"freeze {c.freeze} leaves no parameter of the generator to train")
+        optimizers = [
+            torch.optim.AdamW(trained, lr=c.learning_rate, betas=(0.8, 0.99), eps=1e-9, fused=fused),
+            torch.optim.AdamW(
+                self.model_d.parameters(), lr=c.learning_rate_d, betas=(0.5, 0.9), eps=1e-9, fused=fused
+            ),
+        ]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate) for optimizer in optimizers]
+
+    def rate(self, step: int) -> float:
+        """The factor on the learning rates at ``step``."""
+        c = self.config
+        if step < c.warmup_steps:
+            return (step + 1) / c.warmup_steps
+        if c.schedule == "exponential":
+            return c.lr_decay ** (step / self.steps_per_epoch)
+        if c.schedule == "cosine":
+            progress = (step - c.warmup_steps) / max(1, self.total_steps - c.warmup_steps)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return 1.0
+
+    def train(self, mode: bool = True) -> "VitsTraining":
+        super().train(mode)
+        for part in self.frozen:  # a frozen part speaks as it did: no dropout
+            part.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["tts_lab"] = self.header.header()
+
+    def _update(self, optimizer, side: str) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
+        self.log_dict({f"grad_norm_{side}": norm, f"learning_rate_{side}": optimizer.param_groups[0]["lr"]})
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _part(self, name: str) -> nn.Module:
+        try:
+            return self.model_g.get_submodule(name)
+        except AttributeError:
+            parts = ", ".join(name for name, _ in self.model_g.named_children())
+            raise UserError(f"freeze: the generator has no part {name!r}; its parts are {parts}") from None

@@ -1,0 +1,152 @@
+"""A run: its folder, and training from a config to the last checkpoint."""
+
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from importlib.metadata import distributions
+from pathlib import Path
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.errors import UserError
+from tts_lab.frontend import Frontend
+from tts_lab.training.callbacks import KeepSteps, Samples, Terminal, best_and_last
+from tts_lab.training.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.data import CorpusData
+from tts_lab.training.metrics import MetricsCsv
+from tts_lab.training.module import VitsTraining
+from tts_lab.training.warm_start import warm_start
+from tts_lab.vits.config import PRESETS, ModelConfig
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig) -> Path:
+    """Train as ``config`` says, resuming where the run folder's newest checkpoint stands.
+
+    Returns:
+        The last checkpoint, ``run/checkpoints/last.ckpt``.
+
+    Raises:
+        UserError: anything the person can mend, before the first step wherever it can be known then.
+    """
+    _quiet_libraries()
+    checkpoints = config.run / "checkpoints"
+    resume = _resume_from(config, checkpoints)
+    corpus = Corpus.load(config.corpus)
+    source = read_checkpoint(config.warm_start) if config.warm_start else None
+    header = _header(config, corpus, source)
+    data = CorpusData(corpus, header.model, config)
+    say = _start_log(config, data)
+    say(data.describe())
+
+    torch.manual_seed(config.seed)
+    module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps)
+    if resume:
+        data.first_step = int(load_safely(resume)["global_step"])
+        if data.first_step >= data.total_steps:
+            say(f"{resume} is at step {data.first_step}, the run asks for {data.total_steps}: nothing left to do")
+            return resume
+        say(f"resuming from {resume} at step {data.first_step}")
+    elif source:
+        say(str(warm_start(module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold)))
+
+    trainer = L.Trainer(
+        accelerator=config.accelerator, devices=1, max_steps=data.total_steps, max_epochs=-1,
+        logger=[
+            MetricsCsv(config.run, data.steps_per_epoch, data.first_step),
+            TensorBoardLogger(config.run, name="", version="tensorboard"),
+        ],
+        callbacks=[
+            Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
+            *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps),
+        ],
+        plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
+        val_check_interval=config.validate_every, check_val_every_n_epoch=None,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    began = time.monotonic()
+    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    last = checkpoints / "last.ckpt"
+    if trainer.global_step % config.checkpoint_every:
+        trainer.save_checkpoint(last)
+    if trainer.interrupted:
+        raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
+    say(f"done: step {trainer.global_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
+    return last
+
+
+def _resume_from(config: TrainConfig, checkpoints: Path) -> Path | None:
+    if config.resume == "auto":
+        return newest_checkpoint(checkpoints)
+    if config.resume != "never":
+        return Path(config.resume)
+    if newest_checkpoint(checkpoints):
+        raise UserError(f"{checkpoints} already holds checkpoints and resume is never: name another --run folder")
+    return None
+
+
+def _header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
+    """What the run's checkpoints will say about the voice."""
+    speakers = corpus.speakers if len(corpus.speakers) > 1 else {}
+    if config.preset is None and source is not None:
+        model = source.model
+    else:
+        model = PRESETS[config.preset or "medium"]
+        model = ModelConfig.from_dict(
+            model.to_dict() | {"speakers": max(1, len(speakers)), "symbols": corpus.frontend["num_symbols"]}
+        )
+    provenance = {
+        "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},
+        "base": source.provenance if source else {},
+    }
+    return Checkpoint(model, corpus.frontend, {}, speakers, provenance=provenance)
+
+
+def _start_log(config: TrainConfig, data: CorpusData):
+    """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
+    config.run.mkdir(parents=True, exist_ok=True)
+    (config.run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+    (config.run / "environment.json").write_text(json.dumps(environment(), indent=1))
+    shutil.copyfile(data.corpus.folder / "corpus.json", config.run / "corpus.json")
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        with open(config.run / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    return say
+
+
+def environment() -> dict[str, object]:
+    """The machine, the versions and the commit a run was made with."""
+    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": git.stdout.strip() or None,
+        "packages": {d.metadata["Name"]: d.version for d in distributions()},
+    }
+
+
+def _quiet_libraries() -> None:
+    """Keep warnings a reader can do nothing about off the terminal."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*", ".*torch.nn.utils.weight_norm. is deprecated.*", ".*is deprecated in favor of.*",
+        ".*dirpath .* exists and is not empty.*", ".*srun.*", ".*GPU available but not used.*", ".*ckpt_path.*val.*",
+    ):  # fmt: skip
+        warnings.filterwarnings("ignore", message=message)

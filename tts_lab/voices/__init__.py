@@ -1,0 +1,1 @@
+"""Published voices in, exported voices out: adopt, export, speak."""

@@ -1,0 +1,208 @@
+"""Read a published Piper voice: the generator's weights and sizes out of its ONNX graph.
+
+Most initializers keep the names of Piper's modules, with three exceptions. A convolution with weight norm was
+folded into an anonymous weight, but its bias kept its name, and the two meet in one node. The embeddings are found as
+the tables that the inputs `input` and `sid` index. `dp.flows.0.logs` was folded into the constant `exp(-logs)`.
+Torch shares equal initializers of an untrained model; those are found by the module's path in the node's name.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+from tts_lab.errors import UserError
+
+INPUTS = ("input", "input_lengths", "scales")
+
+NOT_IN_ONNX = ("enc_q.", "dp.post_", "dp.flows.1.")
+"""What a voice needs only for training, so export leaves it out: the posterior encoder of speech and of durations."""
+
+
+class VoiceGraph:
+    """A Piper ONNX file, open for reading.
+
+    `weights` maps Piper's state-dict names to arrays, weight norm folded. Raises UserError where the file is no
+    ONNX file or not a Piper (VITS) voice, naming what is missing.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self._model = onnx.load(str(path))
+        except FileNotFoundError:
+            raise UserError(f"There is no voice at {path}.") from None
+        except Exception as error:  # protobuf and onnx raise many kinds on broken files
+            raise UserError(f"{path} is not a readable ONNX file: {error}") from error
+        graph = self._model.graph
+        self._nodes = list(graph.node)
+        self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for node in self._nodes:
+            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+                self._arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        missing = [f"the input {name!r}" for name in INPUTS if name not in {i.name for i in graph.input}]
+        self.weights = self._named_weights()
+        parts = {"enc_p.emb.": "the phoneme embedding", "enc_p.encoder.": "the text encoder (enc_p)"}
+        parts |= {"dp.": "the duration predictor (dp)", "flow.": "the flow", "dec.": "the decoder (dec)"}
+        missing += [
+            what for name, what in parts.items() if not any(weight.startswith(name) for weight in self.weights)
+        ]
+        if missing:
+            raise UserError(f"{path} is not a Piper voice: it lacks {', '.join(missing)}.")
+
+    def sizes(self) -> dict[str, Any]:
+        """Arguments of Piper's SynthesizerTrn that the graph tells, under Piper's names."""
+        w = self.weights
+        try:
+            vocabulary, hidden = w["enc_p.emb.weight"].shape
+            stages = _count(w, "dec.ups.{}.weight")
+            blocks = _count(w, "dec.resblocks.{}.convs1.0.weight") or _count(w, "dec.resblocks.{}.convs.0.weight")
+            kind, convs = ("1", "convs1") if "dec.resblocks.0.convs1.0.weight" in w else ("2", "convs")
+            kernels = range(blocks // stages)
+            head = w["enc_p.encoder.attn_layers.0.emb_rel_k"].shape[2]
+            ffn = w["enc_p.encoder.ffn_layers.0.conv_1.weight"]
+            speakers, gin = w["emb_g.weight"].shape if "emb_g.weight" in w else (1, 0)
+            return {
+                "n_vocab": vocabulary,
+                "inter_channels": w["enc_p.proj.weight"].shape[0] // 2,
+                "hidden_channels": hidden,
+                "filter_channels": ffn.shape[0],
+                "n_heads": hidden // head,
+                "n_layers": _count(w, "enc_p.encoder.attn_layers.{}.emb_rel_k"),
+                "kernel_size": ffn.shape[2],
+                "resblock": kind,
+                "resblock_kernel_sizes": tuple(w[f"dec.resblocks.{i}.{convs}.0.weight"].shape[2] for i in kernels),
+                "resblock_dilation_sizes": tuple(
+                    tuple(
+                        self._attribute(f"dec.resblocks.{i}.{convs}.{j}", "dilations")
+                        for j in range(_count(w, f"dec.resblocks.{i}.{convs}." + "{}.weight"))
+                    )
+                    for i in kernels
+                ),
+                "upsample_rates": tuple(self._attribute(f"dec.ups.{i}", "strides") for i in range(stages)),
+                "upsample_initial_channel": w["dec.conv_pre.weight"].shape[0],
+                "upsample_kernel_sizes": tuple(w[f"dec.ups.{i}.weight"].shape[2] for i in range(stages)),
+                "n_speakers": speakers,
+                "gin_channels": gin,
+                "use_sdp": "dp.flows.0.m" in w,
+            }
+        except KeyError as error:
+            raise UserError(f"{self.path} is not a complete Piper voice: it lacks the weight {error}.") from None
+
+    def state_dict(self, expected: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """The arrays for a generator whose state dict has these names and shapes, weight norm unfolded.
+
+        Leaves out what no voice holds (`NOT_IN_ONNX`). Raises UserError where anything else is absent or of
+        another shape.
+        """
+        found, problems = {}, []
+        for name, shape in expected.items():
+            if name.startswith(NOT_IN_ONNX):
+                continue
+            array = self._parameter(name, shape)
+            if array is None:
+                problems.append(f"{name} {list(shape)}")
+            elif array.shape != shape:
+                problems.append(f"{name} {list(shape)} (there it is {list(array.shape)})")
+            else:
+                found[name] = array.astype(np.float32)
+        if problems:
+            more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+            raise UserError(
+                f"{self.path} cannot be adopted: these weights are not in it: {', '.join(problems[:5])}{more}. "
+                "Voices exported by Piper's own trainer or by tts-lab hold them all."
+            )
+        return found
+
+    def session(self, expose_latent: bool = False, threads: int = 0) -> onnxruntime.InferenceSession:
+        """An ONNX Runtime session of the voice on the CPU.
+
+        `expose_latent` adds a second output: the latent z that enters the decoder, (1, channels, frames).
+        `threads` 0 lets ONNX Runtime take every core.
+        """
+        model = self._model
+        if expose_latent:
+            model = onnx.ModelProto()
+            model.CopyFrom(self._model)
+            latent = self._node("dec.conv_pre").input[0]
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(latent))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # unused initializers of published voices are no news to anyone
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+
+    def _named_weights(self) -> dict[str, np.ndarray]:
+        roots = ("enc_p.", "dp.", "flow.", "dec.", "emb_g.")
+        weights = {name: array for name, array in self._arrays.items() if name.startswith(roots)}
+        for node in self._nodes:
+            if node.op_type in ("Conv", "ConvTranspose") and len(node.input) == 3:
+                kernel, bias = node.input[1], node.input[2]
+                if kernel in self._arrays and kernel not in weights and bias.endswith(".bias"):
+                    weights[bias.removesuffix("bias") + "weight"] = self._arrays[kernel]
+            elif node.op_type == "Gather" and node.input[0] in self._arrays:
+                table = {"input": "enc_p.emb.weight", "sid": "emb_g.weight"}.get(node.input[1])
+                if table:
+                    weights[table] = self._arrays[node.input[0]]
+        scale = self._folded_duration_scale()
+        if scale is not None:
+            weights.setdefault("dp.flows.0.logs", -np.log(scale))
+        return weights
+
+    def _folded_duration_scale(self) -> np.ndarray | None:
+        """exp(-logs) of the duration predictor's affine layer: what (x - m) is multiplied by."""
+        differences = {n.output[0] for n in self._nodes if n.op_type == "Sub" and "dp.flows.0.m" in n.input}
+        for node in self._nodes:
+            if node.op_type == "Mul" and differences & set(node.input):
+                for name in node.input:
+                    if name in self._arrays:
+                        return self._arrays[name]
+        return None
+
+    def _parameter(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        for suffix in ("_g", "_v"):
+            if name.endswith(".weight" + suffix):
+                folded_shape = shape if suffix == "_v" else None
+                weight = self._parameter(name.removesuffix(suffix), folded_shape)
+                if weight is None or suffix == "_v":
+                    return weight
+                return np.linalg.norm(weight.reshape(len(weight), -1), axis=1).reshape(shape)
+        return self.weights.get(name, self._shared(name, shape))
+
+    def _shared(self, name: str, shape: tuple[int, ...] | None) -> np.ndarray | None:
+        """A parameter whose initializer was merged with an equal one of another module."""
+        module, _, parameter = name.rpartition(".")
+        scope = "/"
+        for part in module.split("."):
+            scope = scope[:-1] + f".{part}/" if part.isdigit() else scope + f"{part}/"
+        for node in self._nodes:
+            if node.name.startswith(scope) and "/" not in node.name[len(scope) :]:
+                for tensor in node.input:
+                    array = self._arrays.get(tensor)
+                    if array is not None and tensor.endswith("." + parameter) and array.shape == shape:
+                        return array
+        return None
+
+    def _node(self, module: str) -> onnx.NodeProto:
+        """The convolution that a module became."""
+        weight = self.weights.get(f"{module}.weight")
+        for node in self._nodes:
+            if node.op_type in ("Conv", "ConvTranspose") and self._arrays.get(node.input[1]) is weight:
+                return node
+        raise UserError(f"{self.path} is not a complete Piper voice: no convolution uses {module}.weight.")
+
+    def _attribute(self, module: str, name: str) -> int:
+        attributes = {attribute.name: attribute.ints for attribute in self._node(module).attribute}
+        return int(attributes[name][0])
+
+
+def _count(weights: dict[str, np.ndarray], pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1), … there are in a row."""
+    number = 0
+    while pattern.format(number) in weights:
+        number += 1
+    return number
