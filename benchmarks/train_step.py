@@ -27,8 +27,8 @@ def real_batch(corpus: Corpus, rows: int) -> tuple[Batch, Tensor]:
     hop = model.spectrogram.hop_length
     utterances = sorted(corpus.train, key=lambda u: u.samples)[-rows:]
     lengths = [(len(u.phoneme_ids), u.samples // hop) for u in utterances]
-    (bucket,) = buckets.plan(lengths, 1)
-    batch = collate(corpus, utterances, bucket, model, np.random.default_rng(0))
+    (bucket,) = buckets.plan(lengths, 1, groups=range(rows))
+    batch = collate(corpus, [[u] for u in utterances], bucket, model, np.random.default_rng(0))
     audio = torch.zeros(rows, 1, bucket.frames * hop)
     for row, utterance in enumerate(utterances):
         samples = torch.from_numpy(corpus.waveform(utterance))[: int(batch.frames[row]) * hop]

@@ -11,6 +11,7 @@ import pytest
 from tts_lab.notebook import runner
 
 ROOT = Path(__file__).parents[1]
+SHOWS = r"(plots|players)\.\w+\(|comparison\.(listen|bars|pitch)\("  # the last line of a cell with a picture or players
 NOTEBOOKS = runner.find_notebooks(ROOT / "notebooks")
 
 
@@ -142,7 +143,12 @@ def test_the_top_says_what_it_makes_how_long_and_what_it_costs(book, path):
     assert rows.keys() >= {"time", "cost"}
     for here, there in (rows["time"], rows["cost"]):
         assert here.strip() and "forecast" in there, "what is said of trn1 is a forecast, and says so"
-    assert "$" in rows["cost"][1] and "assumed" in rows["cost"][1], "a price says what hourly rate it assumes"
+    assert "USD" in rows["cost"][1] and "assumed" in rows["cost"][1], "a price says what hourly rate it assumes"
+
+
+def test_no_price_is_taken_for_a_formula(book):
+    """JupyterLab sets what stands between two dollar signs as mathematics."""
+    assert [cell.id for cell in book.cells if cell.cell_type == "markdown" and "$" in cell.source] == []
 
 
 def test_nothing_suggests_that_a_trainium_was_used(book):
@@ -161,7 +167,7 @@ def test_what_to_look_for_stands_under_every_picture_and_player(book):
         if cell.cell_type == "markdown" and cell.source.startswith("## ") and waiting:
             unexplained.append(waiting)
             waiting = None
-        if cell.cell_type == "code" and re.match(r"(plots|players)\.\w+\(", cell.source.splitlines()[-1]):
+        if cell.cell_type == "code" and re.match(SHOWS, cell.source.splitlines()[-1]):
             waiting = cell.source
     assert unexplained == [] and waiting is None
 
@@ -171,3 +177,16 @@ def test_the_prose_points_at_nothing_that_is_not_there(book):
     existing = {notebook.name[:2] for notebook in NOTEBOOKS}
     prose = " ".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     assert set(re.findall(r"[Nn]otebook (\d\d)", prose)) <= existing
+
+
+@pytest.mark.slow
+def test_all_notebooks_run_in_order_in_one_workspace(tmp_path):
+    """The whole way on real recordings with each notebook's smoke set; and the executed notebooks stay small."""
+    runner.run_all(ROOT / "notebooks", tmp_path, {}, timeout=900, smoke=True)
+    for notebook in NOTEBOOKS:
+        saved = tmp_path / "notebooks" / notebook.name
+        assert saved.stat().st_size < 1_500_000
+        assert "data:audio" not in saved.read_text()
+    assert (tmp_path / "en_US-sample-medium.onnx").is_file() and (tmp_path / "report.html").is_file()
+    speech = {path.parent.parent.name for path in (tmp_path / "speech").glob("*/unseen/*.wav")}
+    assert speech == {"base-voice", "step-2", "exported-voice"}

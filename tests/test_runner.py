@@ -21,7 +21,8 @@ def write(folder: Path, name: str, *cells: str, parameters: str = 'workspace = "
     book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     if parameters:
         book.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    book.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    for cell in cells:
+        book.cells += [nbformat.v4.new_markdown_cell("## What it says\nWords."), nbformat.v4.new_code_cell(cell)]
     if smoke:
         book.metadata["tts_lab"] = {"smoke": smoke}
     folder.mkdir(exist_ok=True)
@@ -54,7 +55,7 @@ def test_two_notebooks_run_in_order_in_one_workspace(tmp_path, said):
     assert [book["name"] for book in run.notebooks] == ["01_first", "02_second"]
     assert json.loads((tmp_path / "elsewhere/run.json").read_text())["notebooks"][1]["ok"] is True
     progress = [line for line in lines if re.match(r"  01 cell +\d of 4", line)]
-    assert len(progress) == 4 and "import os" in progress[-1]
+    assert len(progress) == 4 and "s  What it says" in progress[-1] and "parameters given" in progress[1]
 
 
 def test_the_kernel_is_this_python_with_no_home_and_with_a_foreign_kernelspec(tmp_path, monkeypatch, said):

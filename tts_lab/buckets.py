@@ -1,11 +1,12 @@
 """The fixed shapes of a run: planned from a corpus, then every batch is of one of them.
 
 A compiler makes one graph a shape, so the shapes are few; padding is work thrown away, so they are chosen to
-waste least. The order of batches is a function of the seed and the batch number alone: a resumed run needs no
-saved state to go on with the same data.
+waste least, and short utterances share a row where they fit. A row of two utterances is what Piper makes of a
+text of two sentences: their ids one after another. The order of batches is a function of the seed and the batch
+number alone: a resumed run needs no saved state to go on with the same data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,74 +14,106 @@ import numpy as np
 
 from tts_lab.errors import UserError
 
+Lengths = Sequence[tuple[int, int]]
+"""Phoneme ids and spectrogram frames of each utterance."""
+
 
 @dataclass(frozen=True)
 class Bucket:
-    """A shape, and the utterances that are padded to it."""
+    """A shape, and the rows that are padded to it."""
 
     phonemes: int
     """Phoneme ids a row."""
     frames: int
     """Spectrogram frames a row."""
-    members: tuple[int, ...]
-    """Positions, in the list the plan was made from, of the utterances it holds."""
+    rows: tuple[tuple[int, ...], ...]
+    """Each row's utterances, one or more, as positions in the list the plan was made from."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Which utterances one batch holds; ``number`` counts batches from the start of the run."""
+    """Which rows one batch holds; ``number`` counts batches from the start of the run."""
 
     number: int
     bucket: Bucket
-    items: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
 
 
-def plan(lengths: Sequence[tuple[int, int]], count: int = 4, multiple: int = 8) -> list[Bucket]:
-    """The ``count`` shapes that pad the fewest frames, by dynamic programming over distinct lengths.
+def plan(lengths: Lengths, count: int = 4, multiple: int = 8, groups: Sequence[Hashable] | None = None) -> list[Bucket]:
+    """At most ``count`` shapes, and every utterance in a row of one of them.
 
     Args:
-        lengths: ``(phonemes, frames)`` of each utterance.
+        lengths: of every utterance.
         count: shapes at most; fewer come back when there are fewer distinct lengths.
         multiple: shapes are rounded up to this, so that near-equal corpora share compiled graphs.
+        groups: utterances share a row only within a group (a split, a speaker); all may by default.
 
     Raises:
         UserError: when there is nothing to plan for.
     """
     if not lengths:
         raise UserError("no utterance is left to train on: see the quarantine list that `tts-lab prepare` printed")
-    rounded = np.array([[-(-n // multiple) * multiple for n in pair] for pair in lengths])
-    frames, weight = np.unique(rounded[:, 1], return_counts=True)
-    total = np.concatenate([[0], np.cumsum(weight)])
-    # cost[i, j]: frames of a bucket holding the distinct lengths i..j-1, all padded to the longest.
-    cost = (total[None, :] - total[:, None]) * np.concatenate([[0], frames])[None, :]
-    cost = np.where(np.tri(len(total), k=-1, dtype=bool), np.inf, cost)
-    best, cuts = cost[0], []
-    for _ in range(min(count, len(frames)) - 1):
-        through = best[:, None] + cost
-        cuts.append(through.argmin(0))
-        best = through.min(0)
-    edges = [len(frames)]
-    for cut in reversed(cuts):
-        edges.append(int(cut[edges[-1]]))
-    upper = sorted({int(frames[edge - 1]) for edge in edges if edge > 0})
-    home = np.searchsorted(upper, rounded[:, 1])
-    members = [np.flatnonzero(home == i) for i in range(len(upper))]
+    groups = groups or [None] * len(lengths)
+    shapes = _shapes([frames for _, frames in lengths], count, multiple)
+    packed = _pack([frames for _, frames in lengths], shapes, groups)
     return [
-        Bucket(int(rounded[own, 0].max()), longest, tuple(own.tolist()))
-        for longest, own in zip(upper, members, strict=True)
+        Bucket(_round_up(max(sum(lengths[i][0] for i in row) for row in rows), multiple), shape, tuple(rows))
+        for shape, rows in packed.items()
+        if rows
     ]
 
 
-def waste(buckets: Sequence[Bucket], lengths: Sequence[tuple[int, int]]) -> float:
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _shapes(frames: Sequence[int], count: int, multiple: int) -> list[int]:
+    """The ``count`` lengths that pad the fewest frames with one utterance a row, by dynamic programming."""
+    distinct, weight = np.unique([_round_up(n, multiple) for n in frames], return_counts=True)
+    total = np.concatenate([[0], np.cumsum(weight)])
+    # cost[i, j]: frames of a shape for the distinct lengths i..j-1, all padded to the longest of them.
+    cost = (total[None, :] - total[:, None]) * np.concatenate([[0], distinct])[None, :]
+    cost = np.where(np.tri(len(total), k=-1, dtype=bool), np.inf, cost)
+    best, cuts = cost[0], []
+    for _ in range(min(count, len(distinct)) - 1):
+        through = best[:, None] + cost
+        cuts.append(through.argmin(0))
+        best = through.min(0)
+    edges = [len(distinct)]
+    for cut in reversed(cuts):
+        edges.append(int(cut[edges[-1]]))
+    return sorted({int(distinct[edge - 1]) for edge in edges if edge > 0})
+
+
+def _pack(frames: Sequence[int], shapes: list[int], groups: Sequence[Hashable]) -> dict[int, list[tuple[int, ...]]]:
+    """Best-fit decreasing: each utterance, longest first, into the fullest row with room, else into a new row."""
+    rows: list[tuple[int, list[int]]] = []  # shape, utterances
+    open_rows: dict[tuple[Hashable, int], list[int]] = {}  # group and room left, to positions in rows
+    for i in sorted(range(len(frames)), key=lambda i: (-frames[i], i)):
+        room = next((r for r in range(frames[i], shapes[-1]) if open_rows.get((groups[i], r))), None)
+        if room is None:
+            shape = next(shape for shape in shapes if shape >= frames[i])
+            rows.append((shape, [i]))
+            row, room = len(rows) - 1, shape
+        else:
+            row = open_rows[groups[i], room].pop()
+            rows[row][1].append(i)
+        open_rows.setdefault((groups[i], room - frames[i]), []).append(row)
+    return {shape: [tuple(row) for own, row in rows if own == shape] for shape in shapes}
+
+
+def waste(buckets: Sequence[Bucket], lengths: Lengths) -> float:
     """Share of padded frames among all frames computed in one pass over the corpus, 0 to 1."""
-    computed = sum(bucket.frames * len(bucket.members) for bucket in buckets)
-    return 1 - sum(lengths[i][1] for bucket in buckets for i in bucket.members) / computed
+    computed = sum(bucket.frames * len(bucket.rows) for bucket in buckets)
+    return 1 - sum(lengths[i][1] for bucket in buckets for row in bucket.rows for i in row) / computed
 
 
-def describe(buckets: Sequence[Bucket], lengths: Sequence[tuple[int, int]], batch_size: int) -> str:
+def describe(buckets: Sequence[Bucket], lengths: Lengths, batch_size: int) -> str:
     """The plan in words, one line a shape, for the terminal and the log."""
     lines = [
-        f"  {batch_size} x {b.phonemes} phonemes x {b.frames} frames: {len(b.members)} utterances" for b in buckets
+        f"  {batch_size} x {b.phonemes} phonemes x {b.frames} frames: "
+        f"{sum(map(len, b.rows))} utterances in {len(b.rows)} rows"
+        for b in buckets
     ]
     head = f"{len(buckets)} batch shapes, {waste(buckets, lengths):.1%} of frames are padding"
     return "\n".join([head, *lines])
@@ -95,20 +128,20 @@ class Schedule:
 
     def __init__(self, buckets: Sequence[Bucket], batch_size: int, seed: int) -> None:
         self.buckets, self.batch_size, self.seed = list(buckets), batch_size, seed
-        self.batches_per_epoch = sum(-(-len(bucket.members) // batch_size) for bucket in buckets)
+        self.batches_per_epoch = sum(-(-len(bucket.rows) // batch_size) for bucket in buckets)
 
     def batch(self, number: int) -> BatchPlan:
         """Batch ``number`` of the run, from 0."""
         epoch, position = divmod(number, self.batches_per_epoch)
-        bucket, items = self._epoch(epoch)[position]
-        return BatchPlan(number, bucket, items)
+        bucket, rows = self._epoch(epoch)[position]
+        return BatchPlan(number, bucket, rows)
 
     @lru_cache(maxsize=2)  # noqa: B019 - one schedule lives as long as its run
-    def _epoch(self, epoch: int) -> list[tuple[Bucket, tuple[int, ...]]]:
-        generator = np.random.default_rng([self.seed, epoch])
+    def _epoch(self, epoch: int) -> list[tuple[Bucket, tuple[tuple[int, ...], ...]]]:
+        draw = np.random.default_rng([self.seed, epoch])
         batches = []
         for bucket in self.buckets:
-            order = generator.permutation(bucket.members)
-            rows = np.resize(order, (-(-len(order) // self.batch_size), self.batch_size))
-            batches += [(bucket, tuple(row.tolist())) for row in rows]
-        return [batches[i] for i in generator.permutation(len(batches))]
+            order = draw.permutation(len(bucket.rows))
+            chosen = np.resize(order, (-(-len(order) // self.batch_size), self.batch_size))
+            batches += [(bucket, tuple(bucket.rows[i] for i in batch)) for batch in chosen]
+        return [batches[i] for i in draw.permutation(len(batches))]

@@ -1,0 +1,237 @@
+"""The command ``tts-lab``: one thin function a verb. Heavy imports are inside, so that each verb starts fast."""
+
+import json as files
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from tts_lab.corpus.settings import PrepareSettings
+from tts_lab.errors import UserError
+from tts_lab.training.config import TrainConfig
+
+
+def doctor(json: Path | None = None) -> None:
+    """What is here: versions found and expected, devices, espeak, disk, and what to do about each gap.
+
+    Args:
+        json: also write the findings to this file.
+    """
+    from tts_lab.notebook import machine
+
+    findings = machine.checkup()
+    for finding in findings:
+        print(f"{'ok ' if finding['ok'] else 'GAP'} {finding['what']}: {finding['found']}", finding.get("fix") or "")
+    _report(json, findings)
+    if not all(finding["ok"] for finding in findings):
+        raise UserError("see the lines marked GAP above; each says what to do")
+
+
+def fetch(name: str, destination: Path = Path("build/corpora")) -> None:
+    """Bring a public corpus from Debian's archive: `allison` (English, 16 minutes) or `nsh` (Russian, 100).
+
+    Args:
+        name: which corpus.
+        destination: folder that gets a folder of that name.
+    """
+    from tts_lab.corpus.fetch import fetch as bring
+
+    print(bring(name, destination))
+
+
+def prepare(
+    source: Path,
+    settings: PrepareSettings,
+    out: Path = Path("build/corpus"),
+    audio_dir: Path | None = None,
+    audio_prefix: str | None = None,
+    voice: str | None = None,
+    espeak_voice: str = "en-us",
+    phoneme_type: str = "espeak",
+    jobs: int | None = None,
+    json: Path | None = None,
+) -> None:
+    """Recordings and text to a corpus: every utterance ends as kept, or quarantined with a reason.
+
+    Args:
+        source: a manifest (comma file with a segment_index column, `id|text`, `id|speaker|text`), or a folder that
+            holds one as metadata.csv, or name.wav with name.txt. `--input-csv FILE` says the same.
+        settings: trimming, loudness and limits.
+        out: the corpus folder to make or bring up to date.
+        audio_dir: where the manifest's recordings are, if not beside it.
+        audio_prefix: recordings are named PREFIX_0001.wav and so on.
+        voice: encode with this published voice's symbols and language (path or name).
+        espeak_voice: language, when no voice is given.
+        phoneme_type: espeak, or text for letters as symbols.
+        jobs: processes; all cores by default.
+        json: also write the summary to this file.
+    """
+    from tts_lab.corpus.prepare import prepare as make
+    from tts_lab.frontend import Frontend
+
+    if voice:
+        from tts_lab.voices.catalogue import find_voice
+
+        frontend = Frontend.from_voice(f"{find_voice(voice)}.json")
+    else:
+        frontend = Frontend(espeak_voice, phoneme_type)
+    corpus = make(source, out, settings, frontend, audio_dir=audio_dir, audio_prefix=audio_prefix, jobs=jobs)
+    _report(
+        json,
+        {
+            "corpus": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds,
+            "train": len(corpus.train), "validation": len(corpus.validation),
+            "quarantined": [vars(item) for item in corpus.quarantined],
+        },
+    )  # fmt: skip
+
+
+def adopt(voice: str = "joe", cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
+    """A published ONNX voice to a training checkpoint, its posterior encoder recovered by self-distillation.
+
+    Args:
+        voice: path of a .onnx with its .onnx.json beside it, or a name.
+        cache: folder of adopted voices; the same voice and settings are not done twice.
+        posterior_steps: training steps of the recovery; the tested default if left out.
+    """
+    from tts_lab.voices.adopt import adopt as make
+    from tts_lab.voices.catalogue import find_voice
+
+    options = {} if posterior_steps is None else {"posterior_steps": posterior_steps}
+    print(make(find_voice(voice), cache, **options))
+
+
+def train(config: TrainConfig) -> None:
+    """Corpus to run: train, or go on with, the voice that the config describes."""
+    from tts_lab.training.run import train as run
+
+    run(config)
+
+
+def evaluate(
+    checkpoint: Path,
+    corpus: Path,
+    out: Path = Path("build/evaluation"),
+    sentences: int = 20,
+    json: Path | None = None,
+) -> None:
+    """Speak unseen sentences and listen: word error rate, naturalness, similarity to held-out clips, pitch.
+
+    Args:
+        checkpoint: a training checkpoint, or an exported .onnx voice.
+        corpus: corpus whose validation clips are the person to sound like.
+        out: folder for the wavs.
+        sentences: how many of the fixed unseen sentences to speak.
+        json: also write the scores to this file.
+    """
+    from tts_lab.corpus.corpus import Corpus
+    from tts_lab.evaluation.listening import evaluate as listen
+    from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
+    from tts_lab.voices.speak import human_clips, speak
+
+    texts = UNSEEN_SENTENCES[:sentences]
+    wavs = speak(checkpoint, texts, out / checkpoint.stem)
+    scores = listen(checkpoint.stem, wavs, texts, human_clips(Corpus.load(corpus), out / "human"))
+    for name, value in scores.to_dict().items():
+        print(f"{name:18}{value:.3f}" if isinstance(value, float) else f"{name:18}{value}")
+    _report(json, scores.to_dict())
+
+
+def export(checkpoint: Path, name: str, out: Path = Path("build")) -> None:
+    """Checkpoint to LANG-name-QUALITY.onnx with .onnx.json and model card, checked with Piper's own runtime.
+
+    Args:
+        checkpoint: a training checkpoint.
+        name: such as en_US-sample-medium.
+        out: folder for the three files.
+    """
+    from tts_lab.voices.export import export as make
+
+    print(make(checkpoint, out, name))
+
+
+def say(voice: str, text: str, wav: Path = Path("said.wav"), speaker: int | None = None) -> None:
+    """Voice and text to a wav file, by Piper's runtime.
+
+    Args:
+        voice: path of a .onnx voice, or a name.
+        text: what to say.
+        wav: file to write.
+        speaker: speaker id of a multi-speaker voice.
+    """
+    from tts_lab.voices.catalogue import find_voice
+    from tts_lab.voices.speak import say as speak
+
+    print(speak(find_voice(voice), text, wav, speaker=speaker))
+
+
+def _report(path: Path | None, content: Any) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files.dumps(content, indent=1, ensure_ascii=False, default=asdict))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="tts-lab", description="From recordings of a voice to a Piper voice of it.")
+    verbs = parser.add_subcommands()
+    for function in (doctor, adopt, evaluate, export, say):
+        verbs.add_subcommand(function.__name__, _verb(function))
+    corpus = ArgumentParser(description="Public corpora.")
+    verbs.add_subcommand("corpus", corpus)
+    corpus.add_subcommands().add_subcommand("fetch", _verb(fetch))
+    preparing = ArgumentParser(description=prepare.__doc__.split("Args:")[0])
+    preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
+    preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
+    verbs.add_subcommand("prepare", preparing)
+    training = ArgumentParser(description="Corpus to run: train, or go on with, the voice that the config describes.")
+    training.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
+    training.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+    verbs.add_subcommand("train", training)
+    return parser
+
+
+def _verb(function: Callable[..., None]) -> ArgumentParser:
+    parser = ArgumentParser(description=function.__doc__.split("Args:")[0])
+    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb. Returns 0, or 1 after saying in a sentence what was wrong with the input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    # Both spellings of a flag work, --audio-dir and --audio_dir; --input-csv names what is a positional here.
+    arguments = [_underscored(a) if a.startswith("--") else a for a in arguments]
+    parsed = parser.parse_args([a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"])
+    options = parsed[parsed.subcommand].as_dict()
+    try:
+        match parsed.subcommand:
+            case "train":
+                options.pop("config", None)
+                train(TrainConfig(**options))
+            case "prepare":
+                settings = {field.name: options.pop(field.name) for field in fields(PrepareSettings)}
+                prepare(settings=PrepareSettings(**settings), **options)
+            case "corpus":
+                fetch(**options["fetch"])
+            case verb:
+                globals()[verb](**options)
+    except UserError as error:
+        print(f"tts-lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tts-lab: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _underscored(flag: str) -> str:
+    name, equals, value = flag.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

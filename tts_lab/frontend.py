@@ -93,7 +93,7 @@ class Frontend:
         return self.to_dict()  # the phonemizer itself stays in its process
 
     def encode(self, text: str) -> Encoding:
-        """The ids that `PiperVoice.synthesize(text)` would give its model, its sentences joined into one list."""
+        """The ids that `PiperVoice.synthesize(text)` gives its model, its sentences joined into one list."""
         try:
             sentences = [phonemes for phonemes in self._piper.phonemize(text) if phonemes]
         except RuntimeError as error:
@@ -130,7 +130,7 @@ class Frontend:
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path} is not the configuration of a Piper voice: {type(error).__name__} {error}. "
-                "It needs espeak.voice, phoneme_id_map and num_symbols; take the .onnx.json published with the voice."
+                "It needs espeak.voice, phoneme_id_map and num_symbols; take the .onnx.json of the voice."
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Coverage:
 
 
 def coverage(counts: Mapping[str, int], known: Collection[str]) -> Coverage:
-    """Split symbol counts (`Corpus.symbol_counts`) into those in `known` (an id map, or a set) and the rest."""
+    """Split symbol counts (`Corpus.symbol_counts`) into those in `known` (an id map or a set) and others."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return Coverage(
         known={symbol: n for symbol, n in ranked if symbol in known and symbol not in NOT_SYMBOLS},

@@ -38,7 +38,7 @@ def make_clip(data: bytes, settings: AudioSettings) -> Clip:
     if rate != settings.sample_rate:
         notes.append(f"resampled from {rate} Hz")
     if settings.trim:
-        resampled = trim(audio, rate, resampled, settings, notes)
+        resampled = trim(audio, rate, resampled, settings)
     seconds = len(resampled) / settings.sample_rate
     if seconds < settings.min_seconds:
         raise Unusable(
@@ -84,7 +84,7 @@ def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[
                 notes.append(f"{_COARSE[file.subtype]} recording: its noise is learnt too")
     except soundfile.SoundFileError as error:
         message = str(error).split(": ", 1)[-1].rstrip(".")
-        raise Unusable(f"it cannot be decoded as audio ({message}); save it again as WAV or FLAC") from error
+        raise Unusable(f"cut off, damaged or no audio ({message}); copy or record it again") from error
     if not len(audio):
         raise Unusable("the file holds no samples; record it again")
     if not np.isfinite(audio).all():
@@ -117,9 +117,7 @@ def check_clipping(audio: np.ndarray, bits: int, notes: list[str], settings: Aud
         notes.append("a few samples stand at full scale")
 
 
-def trim(
-    audio: np.ndarray, rate: int, resampled: np.ndarray, settings: AudioSettings, notes: list[str]
-) -> np.ndarray:
+def trim(audio: np.ndarray, rate: int, resampled: np.ndarray, settings: AudioSettings) -> np.ndarray:
     """`resampled` between the first and last speech, with `keep_seconds` around it."""
     heard = audio if rate == VAD_RATE else _resample(audio, rate, VAD_RATE)
     bounds = speech_bounds(heard, settings.speech_threshold)

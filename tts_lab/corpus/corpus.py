@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tts_lab.corpus.files import write_atomically
 from tts_lab.errors import UserError
 
 FORMAT = 1
@@ -56,7 +57,7 @@ class Corpus:
     utterances: list[Utterance]
     quarantined: list[Quarantined]
     speakers: dict[str, int]
-    """Name to id, by name; empty if the manifest names no speakers. More than one makes a multi-speaker voice."""
+    """Name to id, by name; empty if the manifest names none. More than one make a multi-speaker voice."""
     frontend: dict[str, Any]
     settings: dict[str, Any]
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -87,8 +88,14 @@ class Corpus:
         return Counter(symbol for utterance in self.utterances for symbol in utterance.phonemes)
 
     def waveform(self, utterance: Utterance) -> np.ndarray:
-        """Its audio, float32 (samples,), within [-1, 1]."""
-        return np.load(self.folder / utterance.audio)
+        """Its audio, float32 (samples,), within [-1, 1]. Raises `UserError` if the file is gone or broken."""
+        try:
+            return np.load(self.folder / utterance.audio, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(
+                f"{self.folder / utterance.audio}, the audio of {utterance.id}, cannot be read ({error}); "
+                "delete it if it is there and run `tts-lab prepare` again."
+            ) from error
 
     def save(self) -> Path:
         """Write corpus.json, whole or not at all."""
@@ -115,9 +122,8 @@ class Corpus:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{path}: there is no corpus here. Make one with `tts-lab prepare`.") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read as a corpus ({type(error).__name__}: {error}); run `tts-lab prepare` again."
-            ) from error
+            cause = f"{type(error).__name__}: {error}"
+            raise UserError(f"{path} is no corpus ({cause}); run `tts-lab prepare` again.") from error
 
 
 def _json_lines(value: Any) -> str:
@@ -125,3 +131,31 @@ def _json_lines(value: Any) -> str:
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(json.dumps(vars(record), ensure_ascii=False) for record in value) + "\n]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` under a temporary name and rename it, so that no reader ever sees half a file.
+
+    Raises `UserError` if the disk is full or the folder cannot be written; what was there before stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} could not be written: {error.strerror or error}. What was already made is kept; "
+            "make room or choose another folder, then run the same command to go on."
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path, older_than: float = 3600.0) -> None:
+    """Delete what killed runs left under temporary names; younger ones may belong to a run at work now."""
+    for temporary in folder.glob(".*.tmp"):
+        if time.time() - temporary.stat().st_mtime > older_than:
+            temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Public speech corpora from Debian's archive, and the choice of clips that became `data_samples/`.
 
-Debian carries recordings of real speakers under free licences, so a corpus comes from the same mirror that the
+Debian carries recordings of real speakers under free licences, so a corpus comes from the mirror that the
 machine's own packages come from, verified by apt. The package is downloaded and unpacked, never installed.
 """
 
@@ -100,7 +100,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def read_prompts(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """(key, text) of Asterisk's `core-sounds-en.txt`, less comments and what is no speech: `[tone]`, `(…)`, `<…>`."""
+    """(key, text) of Asterisk's core-sounds-en.txt, less comments and what is no speech: `[tone]`, `(…)`."""
     for line in lines:
         key, mark, text = line.strip().partition(":")
         text = " ".join(text.split())
@@ -173,7 +173,7 @@ def choose(rows: list[tuple[str, str, float]], clips: int, seconds: float) -> li
     """The clips of `data_samples/`, from (id, text, seconds): at most `clips` of them and `seconds` in all.
 
     Whole sentences of 2 to 8 s, in plain letters, digits and punctuation. Of those, always the one next whose
-    text adds most pairs of neighbouring words (ties by id), so that no sentence is there twice and the choice is
+    text adds most pairs of neighbouring words (ties by id), so that no sentence comes twice and the choice is
     the same everywhere. Ordered by id.
     """
 

@@ -1,6 +1,7 @@
 """The three layouts that recordings and their text come in, each read into a `Manifest`."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +18,8 @@ _TEXT_NAMES = {"text", "transcript", "transcription", "sentence", "normalized_te
 
 
 def read_segments(path: Path, text: str, audio_dir: Path, prefix: str | None) -> Manifest:
-    """A comma CSV with a header that names segment_index and text; audio is `{prefix}_{segment_index:04d}.wav`."""
-    reader = csv.reader(text.splitlines(keepends=True))
+    """A comma CSV whose header names segment_index and text; audio is `{prefix}_{segment_index:04d}.wav`."""
+    reader = csv.reader(io.StringIO(text))
     header = [name.strip().lower() for name in next(reader)]
     notes = []
     if extra := [name for name in header if name not in SEGMENT_COLUMNS]:
@@ -46,18 +47,19 @@ def read_segments(path: Path, text: str, audio_dir: Path, prefix: str | None) ->
 
 def _only_prefix(path: Path, audio_dir: Path) -> str:
     files = [file for file in audio_dir.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES]
-    found = sorted({match[1] for file in files if (match := re.fullmatch(r"(.+)_\d{4,}", file.stem))})
+    matches = (re.fullmatch(r"(.+)_\d{4,}", file.stem) for file in files)
+    found = sorted({match[1] for match in matches if match})
     if len(found) == 1:
         return found[0]
     what = f"several prefixes ({', '.join(found[:4])})" if found else "no file named like PREFIX_0000.wav"
-    raise UserError(f"{path}: {audio_dir} holds {what}. Set --audio-prefix, and --audio-dir if it is another.")
+    raise UserError(f"{path}: {audio_dir} holds {what}; set --audio-prefix, or another --audio-dir.")
 
 
 def read_pipes(path: Path, text: str, audio_dir: Path) -> Manifest:
-    """`id|text`, `id|speaker|text`, or LJSpeech's `id|raw text|normalised text`, of which the last is read."""
+    """`id|text`, `id|speaker|text`, or LJSpeech's `id|raw|normalised`, of which the last is read."""
     table = [
         (f"{path.name} line {number}", [_unquote(field) for field in line.split("|")])
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(text.split("\n"), 1)
         if line.strip()
     ]
     notes = []
@@ -67,31 +69,32 @@ def read_pipes(path: Path, text: str, audio_dir: Path) -> Manifest:
         table = table[1:]
     widths = Counter(len(fields) for _, fields in table if len(fields) > 1)
     width = max(widths, key=widths.__getitem__, default=2)
-    layout, why, text_at, speaker_at = _columns([fields for _, fields in table if len(fields) == width], width)
+    alike = [fields for _, fields in table if len(fields) == width]
+    layout, why, text_at, speaker_at = _columns(path.name, alike, width)
     if width > 3:
         notes.append(f"Lines have {width} fields; those after the third were not read.")
-    manifest = Manifest(layout, why.format(name=path.name), audio_dir, notes=notes)
+    manifest = Manifest(layout, why, audio_dir, notes=notes)
     for where, fields in table:
         name = fields[0].strip()
         if len(fields) != width:
             cause = "no `|`" if len(fields) == 1 else f"{len(fields)} fields"
-            manifest.refuse(where, name, f"{cause}, where most lines of the file have {width} fields ({layout})")
+            manifest.refuse(where, name, f"{cause}, where most lines have {width}; write it as {layout}")
         else:
             speaker = None if speaker_at is None else fields[speaker_at].strip()
             manifest.add(where, name, fields[text_at], speaker)
     return manifest
 
 
-def _columns(table: list[list[str]], width: int) -> tuple[str, str, int, int | None]:
+def _columns(name: str, table: list[list[str]], width: int) -> tuple[str, str, int, int | None]:
     """Layout, reason, and which columns are the text and the speaker."""
     if width == 2:
-        return "id|text", "most lines of {name} have one `|`", 1, None
+        return "id|text", f"most lines of {name} have one `|`", 1, None
     middle = [fields[1].strip() for fields in table]
     # A speaker's name is short and comes again; raw text is long and always different.
     if len(set(middle)) > 0.9 * len(middle) and mean(len(words.split()) for words in middle) > 3:
-        why = "most lines of {name} have two `|` with different text in the middle, as LJSpeech's id|raw|normalised"
-        return "id|text", why + "; the last column is read", 2, None
-    why = f"most lines of {{name}} have {width - 1} `|`, and the second column names {len(set(middle))} speaker(s)"
+        why = f"most lines of {name} are LJSpeech's id|raw text|normalised text, and the last is read"
+        return "id|text", why, 2, None
+    why = f"most lines of {name} have {width - 1} `|`; the second column names {len(set(middle))} speaker(s)"
     return "id|speaker|text", why, 2, 1
 
 
@@ -122,5 +125,5 @@ def read_folder(folder: Path, decode: Callable[[Path], tuple[str, list[str]]]) -
             manifest.refuse(where, name, str(error))
         else:
             manifest.notes += notes
-            manifest.add(where, name, text)
+            manifest.add(where, audio[name].name if name in audio else name, text)
     return manifest

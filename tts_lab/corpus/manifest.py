@@ -19,16 +19,18 @@ LAYOUTS = (
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
-def read_manifest(source: Path, audio_dir: Path | None = None, audio_prefix: str | None = None) -> Manifest:
+def read_manifest(
+    source: Path | str, audio_dir: Path | str | None = None, audio_prefix: str | None = None
+) -> Manifest:
     """Read `source`: a manifest file, or a folder that holds metadata.csv, or name.wav with name.txt.
 
     `audio_dir` is where the recordings are; by default the folder `wavs` or `wav` beside the manifest, or the
     manifest's own folder. `audio_prefix` is the first part of `{prefix}_{segment_index:04d}.wav`; by default
-    the one prefix that the folder holds. Raises `UserError` if nothing usable is found, with the first causes.
+    the one prefix that the folder holds. Raises `UserError` with the first causes if nothing can be used.
     """
     source = Path(source)
     if not source.exists():
-        raise UserError(f"{source}: there is no such file or folder; give a manifest or a folder of recordings.")
+        raise UserError(f"{source}: no such file or folder; name a manifest or a folder of recordings.")
     if audio_dir is not None and not Path(audio_dir).is_dir():
         raise UserError(f"{audio_dir}: there is no such folder; --audio-dir names the folder of recordings.")
     path = _manifest_in(source) if source.is_dir() else source
@@ -50,7 +52,7 @@ def _manifest_in(folder: Path) -> Path | None:
     found = sorted(folder.glob("*.csv"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:4])
-        raise UserError(f"{folder} holds {len(found)} CSV files ({names}) and no metadata.csv; name the one to read.")
+        raise UserError(f"{folder} holds several CSV files ({names}) and no metadata.csv; name one.")
     return found[0] if found else None
 
 
@@ -69,12 +71,12 @@ def _decode(path: Path) -> tuple[str, list[str]]:
             try:
                 text = data[len(mark) :].decode(encoding)
             except UnicodeDecodeError as error:
-                raise UserError(f"{path} starts as {encoding} and is not ({error}); save it as UTF-8.") from error
-            return text, [f"{path.name} starts with a byte-order mark ({encoding}), which was skipped."]
+                raise UserError(f"{path} starts as {encoding} and is not; save it as UTF-8.") from error
+            return _lf(text), [f"{path.name} starts with a byte-order mark ({encoding}), which was skipped."]
     if b"\0" in data:
         raise UserError(f"{path} holds zero bytes, so it is no text file. {LAYOUTS}")
     try:
-        return data.decode("utf-8"), []
+        return _lf(data.decode("utf-8")), []
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -83,8 +85,12 @@ def _decode(path: Path) -> tuple[str, list[str]]:
         ) from error
 
 
+def _lf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _read_lines(path: Path, text: str, audio_dir: Path, prefix: str | None) -> Manifest:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     header = [name.strip().strip('"').lower() for name in lines[0].split(",")]
     if all(column in header for column in SEGMENT_COLUMNS):
         return read_segments(path, text, audio_dir, prefix)
@@ -95,17 +101,17 @@ def _read_lines(path: Path, text: str, audio_dir: Path, prefix: str | None) -> M
 
 def _refuse_form(path: Path, lines: list[str]) -> NoReturn:
     first = lines[0] if len(lines[0]) <= 60 else lines[0][:60] + "…"
-    separators = [(mark, name) for mark, name in (("\t", "tabs"), (";", "semicolons"), (",", "commas"))
-                  if mark in lines[0]]
+    known = (("\t", "tabs"), (";", "semicolons"), (",", "commas"))
+    separators = [(mark, name) for mark, name in known if mark in lines[0]]
     if "segment_index" in lines[0].lower():
         if separators and separators[0][0] != ",":
             raise UserError(
                 f"{path} line 1: the header is separated by {separators[0][1]}, and this layout by commas; "
                 "save it again as comma-separated CSV."
             )
-        raise UserError(f"{path} line 1: the header {first!r} has no column named text; it must be {SEGMENT_HEADER}.")
+        raise UserError(f"{path} line 1: {first!r} has no column named text; it must be {SEGMENT_HEADER}.")
     if re.match(r'\s*"?\d+"?\s*,', first):
-        raise UserError(f"{path} has no header: line 1 is {first!r}. Put the line `{SEGMENT_HEADER}` above it.")
+        raise UserError(f"{path} has no header: line 1 is {first!r}; put the line {SEGMENT_HEADER} above it.")
     piped = f"{sum('|' in line for line in lines)} of {len(lines)} lines hold a `|`"
     if separators:
         mark, name = separators[0]
@@ -119,11 +125,10 @@ def _refuse_form(path: Path, lines: list[str]) -> NoReturn:
 def _refuse_all(path: Path, manifest: Manifest) -> NoReturn:
     problems = manifest.problems
     if not problems:
-        what = "no recordings and no texts" if manifest.layout == "folder" else "a header and no lines under it"
+        what = "neither recordings nor texts" if manifest.layout == "folder" else "nothing but a header"
         raise UserError(f"{path} holds {what}. {LAYOUTS}")
     causes = "; ".join(f"{problem.where}: {problem.reason}" for problem in problems[:3])
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
     raise UserError(
-        f"{path} was read as {manifest.layout} ({manifest.why}), and none of its {len(problems)} entries can be "
-        f"used: {causes}{more}."
+        f"{path} was read as {manifest.layout}, none of its {len(problems)} lines is usable: {causes}{more}."
     )

@@ -18,11 +18,10 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance
-from tts_lab.corpus.files import remove_leftovers
+from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance, remove_leftovers
 from tts_lab.corpus.manifest import read_manifest
-from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.report import Progress, print_report
+from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.corpus.worker import Outcome, start_worker, work
 from tts_lab.errors import UserError
@@ -51,21 +50,26 @@ def prepare(
 ) -> Corpus:
     """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`.
 
-    `audio_dir` and `audio_prefix` are as in `read_manifest`. `jobs` processes work on the audio (all cores by
-    default; 1 works in this process). Progress and the table of kept and quarantined go to `console`.
-    Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined.
+    `audio_dir` and `audio_prefix` are as in `read_manifest`. `jobs` processes work on the audio (all cores
+    by default; 1 works in this process). Progress and the table of kept and quarantined go to `console`.
+    Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined. A symbol that
+    the id map lacks leaves its utterance kept, since Piper would speak the text without it too, but is noted
+    there and counted in a table.
     """
+    if jobs is not None and jobs < 1:
+        raise UserError(
+            f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores."
+        )
     console = console or Console()
     out = Path(out)
     manifest = read_manifest(Path(source), Path(audio_dir) if audio_dir else None, audio_prefix)
-    console.print(f"Layout [bold]{manifest.layout}[/bold]: {manifest.why}.", highlight=False)
+    console.print(f"Layout {manifest.layout}: {manifest.why}.", highlight=False, markup=False, soft_wrap=True)
     frontend.encode("a")  # an unknown espeak voice is one error here, and not one for each utterance
     remove_leftovers(out / "audio")
     outcomes: dict[str, Outcome] = {}
     with Progress(console, len(manifest.rows), "audio and phonemes") as progress:
-        for outcome in _outcomes(
-            manifest.rows, out, settings, frontend, jobs or len(os.sched_getaffinity(0))
-        ):
+        jobs = jobs or len(os.sched_getaffinity(0))
+        for outcome in _outcomes(manifest.rows, out, settings, frontend, jobs):
             outcomes[outcome.row.id] = outcome
             progress.advance()
     corpus = _assemble(manifest, [outcomes[row.id] for row in manifest.rows], out, settings, frontend)
@@ -109,8 +113,8 @@ def _outcomes(
             running |= {pool.submit(work, task) for task in islice(tasks, len(done))}
     except BrokenProcessPool as error:
         raise UserError(
-            "A worker process died, most likely for lack of memory. What it finished is cached: "
-            "run the same command again, with --jobs 1 if it happens again."
+            "A worker process died: for lack of memory, or because a script calls prepare outside of "
+            "`if __name__ == '__main__'`. What is finished is cached; run it again, with one job if need be."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -134,20 +138,19 @@ def _assemble(
         notes = list(outcome.notes)
         if outcome.missing:
             notes.append("symbols not in the id map: " + " ".join(outcome.missing))
-        kept.append(
-            Utterance(
-                row.id,
-                row.text,
-                row.speaker,
-                outcome.audio,
-                outcome.samples,
-                outcome.phonemes,
-                outcome.phoneme_ids,
-                "train",
-                notes,
-                row.audio.name,
-            )
+        utterance = Utterance(
+            id=row.id,
+            text=row.text,
+            speaker=row.speaker,
+            audio=outcome.audio,
+            samples=outcome.samples,
+            phonemes=outcome.phonemes,
+            phoneme_ids=outcome.phoneme_ids,
+            split="train",
+            notes=notes,
+            source=row.audio.name,
         )
+        kept.append(utterance)
     _note_rates(kept, settings)
     for utterance in held_out(kept, settings.validation_share):
         utterance.split = "validation"
@@ -167,7 +170,7 @@ def _assemble(
 def held_out(utterances: list[Utterance], share: float) -> list[Utterance]:
     """The validation utterances: those whose id hashes below `share`, or the lowest hash if none does.
 
-    An utterance keeps its side when others come or go (the lowest-hash rule aside, which only tiny corpora meet).
+    An utterance keeps its side when others come or go, the lowest-hash rule of tiny corpora aside.
     """
 
     def position(utterance: Utterance) -> float:
@@ -182,7 +185,7 @@ def _note_rates(kept: list[Utterance], settings: PrepareSettings) -> None:
     if len(rates) < 10:
         return
     middle = median(rates)
-    deviation = 1.4826 * median(abs(rate - middle) for rate in rates)
+    deviation = max(1.4826 * median(abs(rate - middle) for rate in rates), 0.05 * middle)
     for utterance, rate in zip(kept, rates, strict=True):
         if abs(rate - middle) > settings.rate_outlier * deviation:
             utterance.notes.append(

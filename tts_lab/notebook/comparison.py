@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import soundfile
 
 from tts_lab.corpus.corpus import Corpus
@@ -21,15 +21,16 @@ from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.listening import evaluate
 from tts_lab.notebook import players, plots
+from tts_lab.notebook.markup import Html, table
 
 SPEAKER = "speaker"
 COLUMNS = {
-    "label": "voice",
-    "pitch_hz": "median pitch, Hz",
-    "similarity": "likeness",
-    "wer": "words misheard",
-    "mos": "naturalness",
-    "seconds_per_word": "seconds a word",
+    "label": ("voice", "{}"),
+    "pitch_hz": ("median pitch", "{:.0f} Hz"),
+    "similarity": ("likeness", "{:.2f}"),
+    "wer": ("words misheard", "{:.1%}"),
+    "mos": ("naturalness", "{:.2f}"),
+    "seconds_per_word": ("a word takes", "{:.2f} s"),
 }
 
 
@@ -53,8 +54,8 @@ class Comparison:
     def begin(cls, workspace: Path, corpus: Corpus, sentences: Sequence[str], at_most: int = 8) -> Comparison:
         """Write the speaker's held-out clips as WAV files (`human/`), score them, and compare nothing yet.
 
-        At most `at_most` clips. The speaker's likeness to herself is that of each clip to the others, so that no clip
-        is compared with itself.
+        At most `at_most` clips. The speaker's own likeness is that of each clip to the others, so that no clip is
+        compared with itself.
         """
         chosen = corpus.validation[:at_most]
         if len(chosen) < 2:
@@ -69,8 +70,7 @@ class Comparison:
             soundfile.write(wav, corpus.waveform(clip), corpus.sample_rate, subtype="PCM_16")
         one = cls(workspace, list(sentences), {"sentences": texts, "wavs": {}}, {})
         one.human = one._row(SPEAKER, wavs, texts, wavs)
-        others = [metrics.similarity([wav], [w for w in wavs if w != wav]) for wav in wavs]
-        one.human["similarity"] = sum(others) / len(others)
+        one.human["similarity"] = _likeness_to_the_others(metrics.embeddings(wavs))
         one.held_out["wavs"][SPEAKER] = one.human["wavs"]
         return one
 
@@ -93,12 +93,12 @@ class Comparison:
     def _relative(self, wav: Path) -> str:
         return Path(os.path.relpath(wav, self.workspace)).as_posix()
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Html:
         """The scores, a row for each voice and the speaker last."""
-        rows = [{name: row[key] for key, name in COLUMNS.items()} for row in [*self.scores, self.human]]
-        return pd.DataFrame(rows).set_index("voice").round(3)
+        rows = [{name: row[key] for key, (name, _) in COLUMNS.items()} for row in [*self.scores, self.human]]
+        return table(rows, **dict(COLUMNS.values()))
 
-    def listen(self, first: int = 3) -> players.Html:
+    def listen(self, first: int = 3) -> Html:
         """Players: the speaker's held-out clips and every voice saying the same."""
         columns = {
             label: [self.workspace / wav for wav in wavs[:first]] for label, wavs in self.held_out["wavs"].items()
@@ -133,3 +133,9 @@ class Comparison:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {name: content.pop(name) for name in ("sentences", "held_out", "human", "scores")}
         return cls(workspace, **known, more=content)
+
+
+def _likeness_to_the_others(vectors: np.ndarray) -> float:
+    """Mean cosine of each embedding (clips, 256), of length one, to the mean of all the others."""
+    others = vectors.sum(axis=0) - vectors
+    return float(np.mean((vectors * others).sum(axis=1) / np.linalg.norm(others, axis=1)))

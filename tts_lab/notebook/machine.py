@@ -10,7 +10,6 @@ from glob import glob
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import pandas as pd
 import torch
 from packaging.requirements import Requirement
 
@@ -34,7 +33,7 @@ def memory() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
-def versions(project: str = "tts-lab") -> pd.DataFrame:
+def versions(project: str = "tts-lab") -> list[dict[str, str]]:
     """Every package the project asks for: what it expects, what is found, and whether that fits.
 
     Expectations are read from the installed project itself, so they cannot go stale. A package of an extra (`eval`,
@@ -52,10 +51,10 @@ def versions(project: str = "tts-lab") -> pd.DataFrame:
         except PackageNotFoundError:
             found, fits = "missing", "no" if extra is None else f"needs tts-lab[{extra[1]}]"
         rows.append({"package": wanted.name, "expected": str(wanted.specifier) or "any", "found": found, "fits": fits})
-    return pd.DataFrame(rows).sort_values(["fits", "package"], ignore_index=True)
+    return sorted(rows, key=lambda row: row["package"].lower())
 
 
-def devices() -> pd.DataFrame:
+def devices() -> list[dict[str, str]]:
     """What could train here. Looks without touching: asking the Neuron runtime for its cores would take them."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     neuron = glob("/dev/neuron*")
@@ -65,14 +64,15 @@ def devices() -> pd.DataFrame:
         ("AWS Neuron", f"{len(neuron)} devices" if neuron else "none"),
         ("neuron-ls, neuron-top", "found" if shutil.which("neuron-ls") else "not here (AWS Neuron tools)"),
     ]
-    return pd.DataFrame(rows, columns=["device", "found"])
+    return [{"device": device, "found": found} for device, found in rows]
 
 
 def price(seconds: float, dollars_per_hour: float) -> str:
     """What took `seconds` here, as a forecast of its price on a rented trn1: hours into dollars, assumptions too."""
+    dollars = seconds / 3600 * dollars_per_hour
     return (
-        f"Measured here: {seconds / 60:.1f} minutes.\n"
-        f"Forecast, not measured: were a trn1.2xlarge no faster than this machine, it would cost "
-        f"${seconds / 3600 * dollars_per_hour:.2f} at ${dollars_per_hour:.2f} an hour (your figure, see `parameters`), "
-        "compiling not counted.\nAn instance costs the same when it is idle: stop or terminate it when you are done."
+        f"Measured here: {seconds / 60:.1f} minutes, from the first import.\n"
+        f"Forecast for a trn1.2xlarge, not measured: {f'${dollars:.2f}' if dollars >= 0.01 else 'under a cent'}, if it "
+        f"is no slower than this machine,\nat ${dollars_per_hour:.2f} an hour (your figure, see Settings), compiling "
+        "not counted.\nAn idle instance costs as much as a busy one: stop or terminate it when you are done."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from urllib.parse import quote
 import soundfile
 
 from tts_lab.errors import UserError
+from tts_lab.notebook.markup import Html
 
 # Set by the runner: it executes notebooks/NN.ipynb there and saves it somewhere else.
 PAGE_FOLDER_VARIABLE = "TTS_LAB_PAGE_FOLDER"
@@ -25,19 +25,6 @@ PAGE_FOLDER_VARIABLE = "TTS_LAB_PAGE_FOLDER"
 _AUDIO = "width:190px;height:36px;vertical-align:middle"
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px 8px 0;border:0;background:none"
 _CAPTION = "font-size:12px;opacity:.8;text-align:left"
-
-
-@dataclass(frozen=True)
-class Html:
-    """A piece of a page. Jupyter shows it as such when it is a cell's last value; `str()` gives the markup."""
-
-    markup: str
-
-    def _repr_html_(self) -> str:
-        return self.markup
-
-    def __str__(self) -> str:
-        return self.markup
 
 
 def page_folder() -> Path:

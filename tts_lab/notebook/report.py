@@ -26,6 +26,8 @@ from pathlib import Path
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.notebook import players, plots
+from tts_lab.notebook.comparison import COLUMNS
+from tts_lab.notebook.markup import cell
 
 FIRST = 4  # unseen sentences shown at once; the others fold away
 
@@ -96,7 +98,7 @@ def _table(header: list[str], rows: list[list[str]], kind: str = "", target: int
     lines = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in header) + "</tr>"]
     for number, row in enumerate(rows):
         mark = ' class="target"' if number == target else ""
-        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
+        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
     return f'<div class="wide"><table class="data {kind}">' + "\n".join(lines) + "</table></div>"
 
 
@@ -104,17 +106,13 @@ def _note(text: str) -> str:
     return f'<p class="note"><b>What to look for.</b> {text}</p>'
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
-
-
 def _head(workspace: Path, evaluation: dict) -> str:
     base, last, human = evaluation["scores"][0], evaluation["scores"][-1], evaluation["human"]
     sentence = (
-        f"median pitch went from {_number(base['pitch_hz'], '{:.0f}')} to {_number(last['pitch_hz'], '{:.0f}')} Hz "
-        f"(the speaker: {_number(human['pitch_hz'], '{:.0f}')} Hz), likeness to the speaker from "
-        f"{_number(base['similarity'], '{:.2f}')} to {_number(last['similarity'], '{:.2f}')}, words misheard from "
-        f"{_number(base['wer'], '{:.1%}')} to {_number(last['wer'], '{:.1%}')}."
+        f"median pitch went from {cell(base['pitch_hz'], '{:.0f}')} to {cell(last['pitch_hz'], '{:.0f}')} Hz "
+        f"(the speaker: {cell(human['pitch_hz'], '{:.0f}')} Hz), likeness to the speaker from "
+        f"{cell(base['similarity'], '{:.2f}')} to {cell(last['similarity'], '{:.2f}')}, words misheard from "
+        f"{cell(base['wer'], '{:.1%}')} to {cell(last['wer'], '{:.1%}')}."
     )
     run = _read(workspace / "run.json")
     told = ""
@@ -130,17 +128,9 @@ def _head(workspace: Path, evaluation: dict) -> str:
 def _scores(evaluation: dict) -> str:
     human = evaluation["human"]
     rows = [
-        [
-            score["label"],
-            _number(score.get("pitch_hz"), "{:.0f} Hz"),
-            _number(score.get("similarity"), "{:.2f}"),
-            _number(score.get("wer"), "{:.1%}"),
-            _number(score.get("mos"), "{:.2f}"),
-            _number(score.get("seconds_per_word"), "{:.2f} s"),
-        ]
-        for score in [*evaluation["scores"], human]
+        [cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in [*evaluation["scores"], human]
     ]
-    header = ["voice", "median pitch", "likeness", "words misheard", "naturalness", "a word takes"]
+    header = [name for name, _ in COLUMNS.values()]
     return (
         "<h2>Before and after</h2>"
         + _table(header, rows, target=len(rows) - 1)

@@ -91,8 +91,13 @@ def _commit(folder: Path) -> str:
 class Progress:
     """Lines on the terminal while a notebook runs; papermill calls the hooks, and writes the cells' output into it."""
 
-    def __init__(self, name: str, cells: int, say=print):
+    def __init__(self, book: nbformat.NotebookNode, name: str, cells: int, say=print):
         self.name, self.cells, self.say = name, cells, say
+        self.headings, heading = {}, ""
+        for cell in book.cells:
+            if cell.cell_type == "markdown" and (found := re.search(r"^#+ (.+)", cell.source, re.MULTILINE)):
+                heading = found[1]
+            self.headings[cell.id] = heading
         self.cell, self.began, self.last_line, self.spoke = 0, time.monotonic(), "", time.monotonic()
         self._idle = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -103,8 +108,8 @@ class Progress:
 
     def done(self, cell, cell_index: int, execute_reply=None) -> None:
         if cell.cell_type == "code":
-            first = next((line for line in cell.source.splitlines() if line.strip()), "")
-            self._line(f"{time.monotonic() - self.began:6.1f} s  {first[:60]}")
+            heading = self.headings.get(cell.id, "parameters given")  # papermill adds the cell that holds them
+            self._line(f"{time.monotonic() - self.began:6.1f} s  {heading}")
 
     def write(self, text: str) -> None:
         # A progress bar redraws its line with carriage returns: the last redraw is what counts.
@@ -151,8 +156,9 @@ def run_notebook(source: Path, saved: Path, parameters: Mapping[str, object], ti
     """
     parameters_of(source)
     saved.parent.mkdir(parents=True, exist_ok=True)
-    codes = [cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "code"]
-    progress = Progress(source.name, len(codes) + bool(parameters), say)  # papermill adds a cell with the parameters
+    book = nbformat.read(source, as_version=4)
+    codes = sum(cell.cell_type == "code" for cell in book.cells) + bool(parameters)
+    progress = Progress(book, source.name, codes, say)
     deadline = time.monotonic() + timeout
     try:
         with _environment(saved.parent.resolve()):
@@ -161,7 +167,8 @@ def run_notebook(source: Path, saved: Path, parameters: Mapping[str, object], ti
                 language="python", progress_bar=False,
                 timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
                 on_cell_start=progress.start, on_cell_executed=progress.done, on_cell_error=progress.done,
-                stdout_file=progress, stderr_file=progress, raise_on_iopub_timeout=False,
+                stdout_file=progress, raise_on_iopub_timeout=False,
+                extra_arguments=["--log-level=CRITICAL"],  # the kernel's own remarks; what cells say comes another way
             )  # fmt: skip
     except PapermillExecutionError as failure:
         raise UserError(_failed_cell(source, saved, failure, progress)) from failure

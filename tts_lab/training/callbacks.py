@@ -37,7 +37,9 @@ class Terminal(Callback):
         step, now = trainer.global_step, time.monotonic()
         speed = (step - self.first) / (now - self.began)
         left = time.strftime("%H:%M:%S", time.gmtime((module.total_steps - step) / speed))
-        shown = [f"{k} {float(v):.3f}" for k, v in trainer.logged_metrics.items() if k in ("mel", "kl", "loss_d", "val_mel")]
+        shown = [
+            f"{k} {float(v):.3f}" for k, v in trainer.logged_metrics.items() if k in ("mel", "kl", "loss_d", "val_mel")
+        ]
         text = f"step {step}/{module.total_steps}  {'  '.join(shown)}  {speed:.2f} steps/s  {left} left"
         if self.bar:
             self.bar.update(self.task, completed=step, description=text)

@@ -62,7 +62,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """
     content = load_safely(path)
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path} is not a training checkpoint: it has no state_dict. Was an exported model meant for adopt?")
+        raise UserError(
+            f"{path} is not a training checkpoint: it has no state_dict. Was an exported model meant for adopt?"
+        )
     header = content.get("tts_lab")
     if header is None:
         return _from_piper(content, path)

@@ -95,9 +95,15 @@ class TrainConfig:
         problems = []
         positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",
                     "log_every", "learning_rate", "learning_rate_d", "lr_decay")  # fmt: skip
-        problems += [f"{name} is {getattr(self, name)}; it must be above zero" for name in positive if getattr(self, name) <= 0]
+        problems += [
+            f"{name} is {getattr(self, name)}; it must be above zero" for name in positive if getattr(self, name) <= 0
+        ]
         not_negative = ("warmup_steps", "adversarial_from", "overfit_batches", "limit_utterances", "workers", "keep")
-        problems += [f"{name} is {getattr(self, name)}; it must not be negative" for name in not_negative if getattr(self, name) < 0]
+        problems += [
+            f"{name} is {getattr(self, name)}; it must not be negative"
+            for name in not_negative
+            if getattr(self, name) < 0
+        ]
         if self.max_steps is None and self.max_epochs is None:
             problems.append("neither max_steps nor max_epochs is given; one must say when to stop")
         for name in ("max_steps", "max_epochs"):
@@ -119,5 +125,3 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to ``config.yaml``."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-
-

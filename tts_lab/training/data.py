@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import lightning as L
 import numpy as np
@@ -18,31 +19,42 @@ from tts_lab.vits.synthesizer import Batch
 
 
 def collate(
-    corpus: Corpus, utterances: Sequence[Utterance], bucket: buckets.Bucket, model: ModelConfig, draw: np.random.Generator
+    corpus: Corpus,
+    rows: Sequence[Sequence[Utterance]],
+    bucket: buckets.Bucket,
+    model: ModelConfig,
+    draw: np.random.Generator,
 ) -> Batch:
-    """Pad ``utterances`` to the bucket's shape and cut a random segment of each."""
-    settings = model.spectrogram
-    hop, segment, rows = settings.hop_length, model.segment_frames, len(utterances)
+    """Pad ``rows`` to the bucket's shape and cut a random segment of each.
+
+    A row of several utterances is their ids and their audio (whole frames of it) one after another.
+    """
+    settings, segment = model.spectrogram, model.segment_frames
+    hop = settings.hop_length
+    texts = [[i for utterance in row for i in utterance.phoneme_ids] for row in rows]
     batch = Batch(
-        phonemes=torch.zeros(rows, bucket.phonemes, dtype=torch.long),
-        phoneme_lengths=torch.tensor([len(u.phoneme_ids) for u in utterances]),
-        spectrogram=torch.zeros(rows, settings.bins, bucket.frames),
-        frames=torch.tensor([settings.frames(u.samples) for u in utterances]),
-        starts=torch.zeros(rows, dtype=torch.long),
-        segment=torch.zeros(rows, 1, model.segment_samples),
-        segment_spectrogram=torch.zeros(rows, settings.bins, segment),
+        phonemes=torch.zeros(len(rows), bucket.phonemes, dtype=torch.long),
+        phoneme_lengths=torch.tensor([len(text) for text in texts]),
+        spectrogram=torch.zeros(len(rows), settings.bins, bucket.frames),
+        frames=torch.zeros(len(rows), dtype=torch.long),
+        starts=torch.zeros(len(rows), dtype=torch.long),
+        segment=torch.zeros(len(rows), 1, model.segment_samples),
+        segment_spectrogram=torch.zeros(len(rows), settings.bins, segment),
     )
-    for row, utterance in enumerate(utterances):
-        audio = torch.from_numpy(corpus.waveform(utterance))
+    for n, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        clips = [corpus.waveform(utterance) for utterance in row]
+        audio = torch.from_numpy(np.concatenate([clip[: len(clip) // hop * hop] for clip in clips]))
         spectrogram = host_spectrogram(audio, settings)
-        start = int(draw.integers(batch.frames[row] - segment + 1))
-        batch.phonemes[row, : len(utterance.phoneme_ids)] = torch.tensor(utterance.phoneme_ids)
-        batch.spectrogram[row, :, : spectrogram.shape[1]] = spectrogram
-        batch.starts[row] = start
-        batch.segment[row, 0] = audio[start * hop : (start + segment) * hop]
-        batch.segment_spectrogram[row] = spectrogram[:, start : start + segment]
+        frames = spectrogram.shape[1]
+        start = int(draw.integers(frames - segment + 1))
+        batch.phonemes[n, : len(text)] = torch.tensor(text)
+        batch.spectrogram[n, :, :frames] = spectrogram
+        batch.frames[n] = frames
+        batch.starts[n] = start
+        batch.segment[n, 0] = audio[start * hop : (start + segment) * hop]
+        batch.segment_spectrogram[n] = spectrogram[:, start : start + segment]
     if model.speakers > 1:
-        batch.speakers = torch.tensor([corpus.speakers[u.speaker] for u in utterances])
+        batch.speakers = torch.tensor([corpus.speakers[row[0].speaker] for row in rows])
     return batch
 
 
@@ -63,7 +75,8 @@ class TrainSteps(Dataset):
             number %= self.config.overfit_batches
         plan = self.schedule.batch(number)
         draw = np.random.default_rng([self.config.seed, number, 1])
-        return collate(self.corpus, [self.utterances[i] for i in plan.items], plan.bucket, self.model, draw)
+        rows = [[self.utterances[i] for i in row] for row in plan.rows]
+        return collate(self.corpus, rows, plan.bucket, self.model, draw)
 
 
 class ValidationBatches(Dataset):
@@ -72,20 +85,21 @@ class ValidationBatches(Dataset):
     def __init__(self, corpus: Corpus, utterances: list[Utterance], plan: Sequence[buckets.Bucket],
                  model: ModelConfig, config: TrainConfig) -> None:  # fmt: skip
         self.corpus, self.utterances, self.model, self.config = corpus, utterances, model, config
-        rows = config.batch_size
+        size = config.batch_size
         self.batches = [
-            (bucket, np.resize(bucket.members[i : i + rows], rows))
+            (bucket, [bucket.rows[j % len(bucket.rows)] for j in range(first, first + size)])
             for bucket in plan
-            for i in range(0, len(bucket.members), rows)
+            for first in range(0, len(bucket.rows), size)
         ]
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        bucket, items = self.batches[index]
+        bucket, chosen = self.batches[index]
         draw = np.random.default_rng([self.config.seed, index, 2])
-        return collate(self.corpus, [self.utterances[i] for i in items], bucket, self.model, draw)
+        rows = [[self.utterances[i] for i in row] for row in chosen]
+        return collate(self.corpus, rows, bucket, self.model, draw)
 
 
 class Steps(Sampler[int]):
@@ -116,13 +130,11 @@ class CorpusData(L.LightningDataModule):
         train = [u for u in corpus.train if self._trainable(u)][: config.limit_utterances or None]
         validation = [u for u in corpus.validation if self._trainable(u)]
         self._check(train, validation)
-        lengths = [self._lengths(u) for u in train + validation]
-        shapes = buckets.plan(lengths, config.buckets)
-        self.train_plan = [_members(shape, range(len(train)), 0) for shape in shapes]
-        self.train_plan = [bucket for bucket in self.train_plan if bucket.members]
-        held_out = range(len(train), len(lengths))
-        self.validation_plan = [_members(shape, held_out, len(train)) for shape in shapes]
-        self.train_utterances, self.validation_utterances = train, validation
+        self.utterances = train + validation
+        self.lengths = [self._lengths(u) for u in self.utterances]
+        plan = buckets.plan(self.lengths, config.buckets, groups=[(u.split, u.speaker) for u in self.utterances])
+        self.train_plan = self._of_split(plan, "train")
+        self.validation_plan = self._of_split(plan, "validation")
         self.schedule = buckets.Schedule(self.train_plan, config.batch_size, config.seed)
         self.steps_per_epoch = math.ceil(self.schedule.batches_per_epoch / config.accumulate)
         by_epochs = config.max_epochs * self.steps_per_epoch if config.max_epochs else math.inf
@@ -130,26 +142,29 @@ class CorpusData(L.LightningDataModule):
 
     def describe(self) -> str:
         """The batch shapes, the padding they waste, and the utterances left out, in words."""
-        lengths = [self._lengths(u) for u in self.train_utterances]
-        lines = [buckets.describe(self.train_plan, lengths, self.config.batch_size)]
+        lines = [buckets.describe(self.train_plan, self.lengths, self.config.batch_size)]
         lines += [f"  left out: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join([*lines, f"{self.steps_per_epoch} steps an epoch, {self.total_steps} steps in all"])
 
     def train_dataloader(self) -> DataLoader:
-        steps = TrainSteps(self.corpus, self.train_utterances, self.schedule, self.model, self.config)
+        steps = TrainSteps(self.corpus, self.utterances, self.schedule, self.model, self.config)
         return self._loader(steps, Steps(self.first_step, self.total_steps))
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(
-            ValidationBatches(
-                self.corpus, self.validation_utterances, self.validation_plan, self.model, self.config
-            ),
-            None,
-        )
+        batches = ValidationBatches(self.corpus, self.utterances, self.validation_plan, self.model, self.config)
+        return self._loader(batches, None)
 
     def _loader(self, dataset: Dataset, sampler: Sampler | None) -> DataLoader:
         # Items are whole batches already, so the loader's own batching is off.
         return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=self.config.workers)
+
+    def _of_split(self, plan: Sequence[buckets.Bucket], split: str) -> list[buckets.Bucket]:
+        """The shapes with only that split's rows; shapes that are left without any are dropped."""
+        own = [
+            replace(bucket, rows=tuple(row for row in bucket.rows if self.utterances[row[0]].split == split))
+            for bucket in plan
+        ]
+        return [bucket for bucket in own if bucket.rows]
 
     def _lengths(self, utterance: Utterance) -> tuple[int, int]:
         return len(utterance.phoneme_ids), self.model.spectrogram.frames(utterance.samples)
@@ -168,7 +183,8 @@ class CorpusData(L.LightningDataModule):
             if not split:
                 raise UserError(
                     f"{where} has no usable {name} utterance: the corpus is too small. Record more, or see what "
-                    f"`tts-lab prepare` quarantined and why.\n" + "\n".join(f"  {k}: {v}" for k, v in self.set_aside.items())
+                    f"`tts-lab prepare` quarantined and why.\n"
+                    + "\n".join(f"  {k}: {v}" for k, v in self.set_aside.items())
                 )
         largest = max((i for u in train + validation for i in u.phoneme_ids), default=0)
         if largest >= self.model.symbols:
@@ -186,9 +202,3 @@ class CorpusData(L.LightningDataModule):
                 f"{where} has {len(self.corpus.speakers)} speakers, the model {self.model.speakers}: start without "
                 "a warm start, or from a voice with that many speakers"
             )
-
-
-def _members(shape: buckets.Bucket, positions: range, offset: int) -> buckets.Bucket:
-    """The shape with only those members that lie in ``positions``, renumbered from zero."""
-    own = tuple(i - offset for i in shape.members if i in positions)
-    return buckets.Bucket(shape.phonemes, shape.frames, own)

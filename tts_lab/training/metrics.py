@@ -57,4 +57,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
-    return [{k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows]
+    return [
+        {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows
+    ]

@@ -105,9 +105,7 @@ class VitsTraining(L.LightningModule):
             raise UserError(f"freeze {c.freeze} leaves no parameter of the generator to train")
         optimizers = [
             torch.optim.AdamW(trained, lr=c.learning_rate, betas=(0.8, 0.99), eps=1e-9, fused=fused),
-            torch.optim.AdamW(
-                self.model_d.parameters(), lr=c.learning_rate_d, betas=(0.5, 0.9), eps=1e-9, fused=fused
-            ),
+            torch.optim.AdamW(self.model_d.parameters(), lr=c.learning_rate_d, betas=(0.5, 0.9), eps=1e-9, fused=fused),
         ]
         return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate) for optimizer in optimizers]
 

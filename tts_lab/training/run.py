@@ -146,7 +146,10 @@ def _quiet_libraries() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
-        ".*does not have many workers.*", ".*torch.nn.utils.weight_norm. is deprecated.*", ".*is deprecated in favor of.*",
-        ".*dirpath .* exists and is not empty.*", ".*srun.*", ".*GPU available but not used.*", ".*ckpt_path.*val.*",
-    ):  # fmt: skip
+        ".*does not have many workers.*",
+        ".*is deprecated in favor of.*",
+        ".*exists and is not empty.*",
+        ".*no pre-optimization state was saved.*",
+        ".*your dataloader is not resumable.*",  # ours starts at the right step by itself
+    ):
         warnings.filterwarnings("ignore", message=message)

@@ -3,7 +3,7 @@
 Most initializers keep the names of Piper's modules, with three exceptions. A convolution with weight norm was
 folded into an anonymous weight, but its bias kept its name, and the two meet in one node. The embeddings are found as
 the tables that the inputs `input` and `sid` index. `dp.flows.0.logs` was folded into the constant `exp(-logs)`.
-Torch shares equal initializers of an untrained model; those are found by the module's path in the node's name.
+Torch merges equal initializers of an untrained model; an Identity node then keeps the other name.
 """
 
 from pathlib import Path
@@ -20,6 +20,9 @@ INPUTS = ("input", "input_lengths", "scales")
 
 NOT_IN_ONNX = ("enc_q.", "dp.post_", "dp.flows.1.")
 """What a voice needs only for training, so export leaves it out: the posterior encoder of speech and of durations."""
+
+_FOLDABLE = {"Identity": np.asarray, "Neg": np.negative, "Exp": np.exp}
+"""What an exporter may leave standing between an initializer and the node that uses it."""
 
 
 class VoiceGraph:
@@ -43,6 +46,8 @@ class VoiceGraph:
         for node in self._nodes:
             if node.op_type == "Constant" and node.attribute[0].HasField("t"):
                 self._arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            elif node.op_type in _FOLDABLE and node.input[0] in self._arrays:
+                self._arrays[node.output[0]] = _FOLDABLE[node.op_type](self._arrays[node.input[0]])
         missing = [f"the input {name!r}" for name in INPUTS if name not in {i.name for i in graph.input}]
         self.weights = self._named_weights()
         parts = {"enc_p.emb.": "the phoneme embedding", "enc_p.encoder.": "the text encoder (enc_p)"}
@@ -117,11 +122,18 @@ class VoiceGraph:
             )
         return found
 
-    def session(self, expose_latent: bool = False, threads: int = 0) -> onnxruntime.InferenceSession:
-        """An ONNX Runtime session of the voice on the CPU.
+    def flow_sizes(self) -> dict[str, int]:
+        """Depths of the flow, which Piper fixes at four couplings of four layers."""
+        couplings = {name.split(".")[2] for name in self.weights if name.startswith("flow.flows.")}
+        return {
+            "flows": len(couplings),
+            "flow_layers": _count(self.weights, "flow.flows.0.enc.in_layers.{}.bias"),
+        }
+
+    def session(self, expose_latent: bool = False, seed: int = 0) -> onnxruntime.InferenceSession:
+        """An ONNX Runtime session of the voice on the CPU, its noise drawn from `seed`.
 
         `expose_latent` adds a second output: the latent z that enters the decoder, (1, channels, frames).
-        `threads` 0 lets ONNX Runtime take every core.
         """
         model = self._model
         if expose_latent:
@@ -130,8 +142,8 @@ class VoiceGraph:
             latent = self._node("dec.conv_pre").input[0]
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(latent))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # unused initializers of published voices are no news to anyone
+        onnxruntime.set_seed(seed)  # read when the session is made
         return onnxruntime.InferenceSession(
             model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
         )
@@ -166,26 +178,11 @@ class VoiceGraph:
     def _parameter(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
         for suffix in ("_g", "_v"):
             if name.endswith(".weight" + suffix):
-                folded_shape = shape if suffix == "_v" else None
-                weight = self._parameter(name.removesuffix(suffix), folded_shape)
+                weight = self.weights.get(name.removesuffix(suffix))
                 if weight is None or suffix == "_v":
                     return weight
                 return np.linalg.norm(weight.reshape(len(weight), -1), axis=1).reshape(shape)
-        return self.weights.get(name, self._shared(name, shape))
-
-    def _shared(self, name: str, shape: tuple[int, ...] | None) -> np.ndarray | None:
-        """A parameter whose initializer was merged with an equal one of another module."""
-        module, _, parameter = name.rpartition(".")
-        scope = "/"
-        for part in module.split("."):
-            scope = scope[:-1] + f".{part}/" if part.isdigit() else scope + f"{part}/"
-        for node in self._nodes:
-            if node.name.startswith(scope) and "/" not in node.name[len(scope) :]:
-                for tensor in node.input:
-                    array = self._arrays.get(tensor)
-                    if array is not None and tensor.endswith("." + parameter) and array.shape == shape:
-                        return array
-        return None
+        return self.weights.get(name)
 
     def _node(self, module: str) -> onnx.NodeProto:
         """The convolution that a module became."""

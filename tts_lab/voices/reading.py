@@ -7,6 +7,7 @@ this project.
 """
 
 import random
+import re
 from collections.abc import Iterator
 
 SENTENCES: tuple[str, ...] = (
@@ -80,11 +81,11 @@ def reading(seed: int) -> Iterator[str]:
     yield from SENTENCES
     yield from NUMBERS
     shuffler = random.Random(seed)
-    words = " ".join(SENTENCES).replace(".", "").split()
+    words = re.sub(r"[.?!]", "", " ".join(SENTENCES)).split()
     while True:
         shuffler.shuffle(words)
         start = 0
         while start < len(words) - 14:
             length = shuffler.randint(5, 14)
-            yield " ".join(words[start : start + length]).rstrip(",!?") + shuffler.choice(".....?!")
+            yield " ".join(words[start : start + length]).rstrip(",") + shuffler.choice(".....?!")
             start += length

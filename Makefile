@@ -1,0 +1,32 @@
+# The two commands: `make voice` and `make test`. Both set up the pinned environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: voice test bench lab clean
+
+voice: $(INSTALLED)  ## recordings in data_samples/ -> a speaking voice, its audio and report.html in build/
+	$(BIN)/python -m tts_lab.notebook --notebooks notebooks --out build
+
+test: $(INSTALLED)  ## the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)  ## the figures, measured side by side, to build/bench.json
+	$(BIN)/python -m benchmarks --out build/bench.json
+
+lab: $(INSTALLED)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir .
+
+clean:
+	rm -rf build .venv
+
+# uv reads the same lock as pip, with the same hashes, in a third of the time.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	@echo "installing the pinned environment: about two minutes, several GB (torch brings CUDA libraries)"
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	touch $@

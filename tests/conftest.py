@@ -1,0 +1,42 @@
+"""Fixtures that several test files share; each is made once a session."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def joe() -> Path:
+    """The published voice en_US-joe-medium."""
+    from tts_lab.voices.catalogue import find_voice
+
+    return find_voice("joe")
+
+
+@pytest.fixture(scope="session")
+def adopted_joe(joe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Joe as a checkpoint, its posterior encoder left random."""
+    from tts_lab.voices.adopt import adopt
+
+    return adopt(joe, tmp_path_factory.mktemp("adopted"), steps=0)
+
+
+@pytest.fixture(scope="session")
+def two_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny untrained voice with two speakers, ada and bob."""
+    import torch
+
+    from tts_lab.frontend import Frontend
+    from tts_lab.training.checkpoints import Checkpoint, write_checkpoint
+    from tts_lab.vits.config import PRESETS, ModelConfig
+    from tts_lab.vits.synthesizer import Synthesizer
+
+    torch.manual_seed(7)
+    config = ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"speakers": 2, "speaker_channels": 8})
+    state = {f"model_g.{key}": value for key, value in Synthesizer(config).state_dict().items()}
+    for value in state.values():  # VITS starts many tensors at zero, and zeros would hide a mistake
+        if not value.any():
+            value.normal_(0, 0.1)
+    path = tmp_path_factory.mktemp("two") / "two.ckpt"
+    write_checkpoint(Checkpoint(config, Frontend().to_dict(), state, {"ada": 0, "bob": 1}), path)
+    return path
