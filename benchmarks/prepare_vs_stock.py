@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from scipy import signal
 
 CORES = 2
 SAMPLE_RATE = 22050
@@ -83,8 +84,9 @@ def run_process(which: str, corpus: Path, voice: str, out: Path) -> dict[str, fl
 def agreement(corpus: Path, voice: str, ours: Path, stock: Path) -> dict[str, float]:
     """How far the two caches hold the same: raises AssertionError where they must and do not.
 
-    Phoneme ids must be equal. Audio must be the same samples up to one gain, over the part that both kept; ends
-    may differ by a few chunks of the detector, since stock's hears each clip with the end of the one before.
+    Phoneme ids must be equal. Audio must be the same samples up to one gain, over the part that both kept;
+    ends may differ by a chunk or two of the detector: ours hears the end of a clip without its middle, and
+    stock's hears each clip with the last samples of the one before.
     """
     import torch
     from piper.train.vits.utils import get_cache_id
@@ -117,17 +119,20 @@ def agreement(corpus: Path, voice: str, ours: Path, stock: Path) -> dict[str, fl
 
 def _align(mine: np.ndarray, theirs: np.ndarray) -> tuple[int, float]:
     """Where `mine` begins within `theirs` (negative: before it), and the correlation from there on."""
-    probe = mine[len(mine) // 3 : len(mine) // 3 + 4096]
-    spans = np.lib.stride_tricks.sliding_window_view(theirs, len(probe))
-    start = int(np.argmax(spans @ probe / np.linalg.norm(spans, axis=1).clip(1e-6)))
-    shift = start - len(mine) // 3
+    middle = max(0, int(np.argmax(np.abs(mine))) - 2048)  # a loud place: in a pause there is nothing to match
+    probe = mine[middle : middle + 4096]
+    begin = max(0, middle - SAMPLE_RATE)
+    around = theirs[begin : middle + SAMPLE_RATE + len(probe)]
+    matches = signal.correlate(around, probe, mode="valid", method="fft")
+    energy = signal.correlate(around**2, np.ones_like(probe), mode="valid", method="fft")
+    shift = begin + int(np.argmax(matches / np.sqrt(energy.clip(1e-6)))) - middle
     mine, theirs = mine[max(0, -shift) :], theirs[max(0, shift) :]
     n = min(len(mine), len(theirs))
     return shift, float(np.corrcoef(mine[:n], theirs[:n])[0, 1])
 
 
 def measure(corpus: Path | None = None, rounds: int = 3, voice: str = "ru") -> list[dict[str, Any]]:
-    """Alternate the two, `rounds` times; stock's seconds over ours is the value, its median over the rounds."""
+    """Alternate the two, `rounds` times: the value is stock's seconds over ours, the median of the rounds."""
     if corpus is None:
         from tts_lab.corpus.fetch import fetch
 

@@ -60,15 +60,15 @@ def pair(corpus: Corpus):
     return stock_update, our_update, stock, ours
 
 
-def update_error(stock: nn.Module, ours: nn.Module) -> tuple[float, str]:
-    """Worst tensor's ``|ours - stock| / |stock|`` (Euclidean norms), and its name."""
-    pairs = zip(stock.named_parameters(), ours.named_parameters(), strict=True)
-    errors = {}
-    for (name, a), (other, b) in pairs:
-        assert name == other
-        errors[name] = float((a - b).norm() / a.norm().clamp_min(1e-12))
-    worst = max(errors, key=errors.get)
-    return errors[worst], worst
+def update_error(stock: nn.Module, ours: nn.Module) -> float:
+    """``|ours - stock| / |stock|`` over all parameters as one vector (Euclidean norms).
+
+    Not tensor by tensor: AdamW turns a gradient that is zero but for rounding (the attention's key biases, which
+    softmax cancels) into a full step of random sign, in stock Piper from one thread count to the next as well.
+    """
+    with torch.no_grad():
+        apart = [(a - b).norm() for a, b in zip(stock.parameters(), ours.parameters(), strict=True)]
+        return float(torch.stack(apart).norm() / torch.stack([p.norm() for p in stock.parameters()]).norm())
 
 
 def measure(corpus_folder: Path, pairs: int = 8) -> list[dict[str, Any]]:
@@ -77,8 +77,8 @@ def measure(corpus_folder: Path, pairs: int = 8) -> list[dict[str, Any]]:
         for update in (stock_update, our_update):
             torch.manual_seed(step)
             update()
-    error, worst = max(update_error(stock.model_g, ours.model_g), update_error(stock.model_d, ours.model_d))
-    print(f"worst parameter after 3 steps: {worst} {error:.2e}")
+    error = max(update_error(stock.model_g, ours.model_g), update_error(stock.model_d, ours.model_d))
+    print(f"parameters after 3 steps: {error:.1e} apart")
     samples = []
     for _ in range(pairs):
         seconds = []

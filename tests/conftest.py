@@ -40,3 +40,24 @@ def two_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("two") / "two.ckpt"
     write_checkpoint(Checkpoint(config, Frontend().to_dict(), state, {"ada": 0, "bob": 1}), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def speech():
+    """One sentence of Allison at 22.05 kHz: float32 samples."""
+    import soundfile
+    import soxr
+
+    audio, rate = soundfile.read(Path("data_samples") / "agent-newlocation.flac", dtype="float32")
+    return soxr.resample(audio, rate, 22050)
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of data_samples prepared at 16 kHz, for the tiny preset."""
+    from tts_lab.corpus.prepare import PrepareSettings, prepare
+    from tts_lab.frontend import Frontend
+
+    folder = tmp_path_factory.mktemp("corpus16")
+    prepare("data_samples", folder, PrepareSettings(sample_rate=16000), Frontend("en-us"), jobs=2)
+    return folder

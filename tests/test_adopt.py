@@ -136,11 +136,11 @@ def test_the_cache_is_found_by_fingerprint(joe: Path, tmp_path: Path, monkeypatc
 
 
 def test_the_posterior_encoder_is_recovered_and_nothing_else_touched(joe: Path, adopted_joe: Path) -> None:
-    settings = DistillSettings(steps=30, minutes=1.0, batch_size=4)
+    settings = DistillSettings(steps=25, minutes=0.4, batch_size=4)
     recovered = read_voice(joe, settings)
     posterior = recovered.provenance["posterior"]
     assert posterior["mel_before"] > 1.5 and posterior["mel_after"] < 0.7 * posterior["mel_before"]
-    assert 60 <= posterior["speech_seconds"] < 75
+    assert 24 <= posterior["speech_seconds"] < 35
     bare = read_checkpoint(adopted_joe)
     for key, value in recovered.state_dict.items():
         assert torch.equal(value, bare.state_dict[key]) != key.startswith("model_g.enc_q."), key
@@ -159,12 +159,14 @@ def test_the_mel_distance_is_pipers(joe: Path, adopted_joe: Path) -> None:
         heard = model.dec(one.latent[None])
         assert (heard.view(-1) - one.audio).abs().max() < 1e-4
         mean = model.enc_q(one.spectrogram[None], torch.tensor([one.latent.shape[1]]))[1]
-        mels = [mel_spectrogram_torch(x, 1024, 80, 22050, 256, 1024, 0, None) for x in (model.dec(mean)[:, 0], heard[:, 0])]
+        both = model.dec(mean)[:, 0], heard[:, 0]
+        mels = [mel_spectrogram_torch(audio, 1024, 80, 22050, 256, 1024, 0, None) for audio in both]
     assert distill.mel_distance(model, [one]) == pytest.approx(float((mels[0] - mels[1]).abs().mean()), rel=1e-3)
 
 
 def test_a_voice_that_reads_no_english_still_gets_its_symbols() -> None:
-    greek = Frontend(phoneme_type="text", phoneme_id_map={"_": [0], "^": [1], "$": [2], "α": [3], "β": [4]}, num_symbols=5)
+    letters = {"_": [0], "^": [1], "$": [2], "α": [3], "β": [4]}
+    greek = Frontend(phoneme_type="text", phoneme_id_map=letters, num_symbols=5)
     ids = next(distill._phoneme_ids(greek, seed=1))
     assert ids[0] == 1 and ids[-1] == 2 and {3, 4} <= set(ids) and len(ids) > 50
 

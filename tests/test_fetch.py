@@ -80,13 +80,20 @@ def archive(tmp_path, monkeypatch):
     write_g722(sounds / "conf-invalid.g722", speech)
     write_g722(sounds / "digits" / "long.g722", speech[:32000])
     write_g722(sounds / "short.g722", speech[:8000])
-    listing = "; head\nconf-invalid: That is  not it.\ndigits/long: One.\nshort: A.\ngone: Not here.\nbeep: [tone]\n"
+    listing = (
+        "; head\nconf-invalid: That is  not it.\ndigits/long: One.\nshort: A.\ngone: No.\nbeep: [tone]\n"
+    )
     with gzip.open(docs / "asterisk-core-sounds-en/core-sounds-en.txt.gz", "wt") as file:
         file.write(listing)
     (docs / "asterisk-core-sounds-en-g722/copyright").write_text("the licence")
     log = tmp_path / "log"
-    install(tools, "apt-get", f'echo "$2" >> {log}\n[ "$2" = update ] && touch {log}.lists && exit 0\n'
-            f'[ -e {log}.lists ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}\ntouch p.deb\n')  # fmt: skip
+    apt = f"""
+        echo "$2" >> {log}
+        [ "$2" = update ] && touch {log}.lists && exit 0
+        [ -e {log}.lists ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}
+        touch p.deb
+    """
+    install(tools, "apt-get", apt)
     install(tools, "dpkg-deb", f'cp -r {root} "$3"\n')
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     return log

@@ -56,7 +56,8 @@ def test_voices_do_not_leak_into_each_other(joe):
 def test_round_trips(joe):
     assert Frontend.from_dict(json.loads(json.dumps(joe.to_dict()))) == joe
     joe.encode("warm")  # the phonemizer must not travel
-    assert pickle.loads(pickle.dumps(joe)) == joe
+    copy = pickle.loads(pickle.dumps(joe))
+    assert copy == joe and "_piper" in vars(joe) and "_piper" not in vars(copy)
 
 
 def test_missing_symbols_are_counted_and_left_out():

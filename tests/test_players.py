@@ -114,4 +114,5 @@ def test_a_table_shows_every_row_in_full_and_says_when_there_is_none():
     markup = str(table([{"id": "x", "text": long, "wer": 0.125}, {"id": "y", "text": "-", "wer": None}], wer="{:.1%}"))
     text = Audio(markup).text
     assert text == ["id", "text", "wer", "x", long, "12.5%", "y", "-", "–"]
+    assert Audio(str(table([{"disk": "1 GB", "ok": False}]))).text[-1] == "no"
     assert Audio(str(table([], empty="Nothing was set aside."))).text == ["Nothing was set aside."]

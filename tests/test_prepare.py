@@ -102,6 +102,15 @@ def test_a_second_run_does_no_work(twelve, monkeypatch):
     assert before == {path.name: path.stat().st_mtime_ns for path in (out / "audio").iterdir()}
 
 
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(twelve, monkeypatch):
+    source, out, _ = twelve
+    terminal = Console(file=io.StringIO(), width=120, force_terminal=True)
+    prepare(source, out, SETTINGS, FRONTEND, jobs=1, console=terminal)
+    assert "━" in terminal.file.getvalue() and "12/12" in terminal.file.getvalue()
+    monkeypatch.setattr("tts_lab.corpus.report.SECONDS_BETWEEN", 0.0)
+    assert "audio and phonemes: 12 of 12" in run(source, out)[1]
+
+
 def test_changed_settings_and_changed_recordings_are_made_anew(tmp_path):
     source = copy_samples(tmp_path / "source", 4)
     first, _ = run(source, tmp_path / "out")
@@ -330,6 +339,7 @@ def test_atomic_write_survives_an_interrupt(tmp_path, monkeypatch):
     corpus_module.write_atomically(path, b"old")
 
     def interrupted(self, data):
+        self.touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_bytes", interrupted)

@@ -175,6 +175,13 @@ def test_losses_draw_only_what_was_measured():
     assert labels == ["training", "text against sound (KL)"]
 
 
+def test_an_outlier_does_not_flatten_the_curve_and_is_told():
+    frame = pd.DataFrame({"step": range(1, 101), "mel": 1.0, "kl": [6e17, *[2.0] * 99]})
+    left, right = plots.losses(frame).axes
+    assert 2 < right.get_ylim()[1] < 10 and "up to 6e+17" in right.texts[0].get_text()
+    assert not left.texts
+
+
 def test_a_picture_shows_itself_in_a_notebook_without_pyplot():
     png = plots.durations({"training": [1.0, 2.0], "validation": []})._repr_png_()
     assert imread(BytesIO(png)).shape[1] == pytest.approx(plots.WIDTH * 110, abs=1)

@@ -89,7 +89,7 @@ def prepare(
     )  # fmt: skip
 
 
-def adopt(voice: str = "joe", cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
+def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
     """A published ONNX voice to a training checkpoint, its posterior encoder recovered by self-distillation.
 
     Args:

@@ -80,7 +80,8 @@ class Corpus:
     def fingerprint(self) -> str:
         """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers."""
         parts = [self.sample_rate, sorted(self.speakers.items())]
-        parts += [[u.id, u.speaker, Path(u.audio).name, u.phoneme_ids, u.split] for u in self.utterances]
+        for u in self.utterances:
+            parts.append([u.id, u.speaker, Path(u.audio).name, u.samples, u.phoneme_ids, u.split])
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def symbol_counts(self) -> Counter[str]:

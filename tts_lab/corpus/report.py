@@ -7,18 +7,22 @@ from time import monotonic
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from tts_lab.corpus.corpus import Corpus
 
+SECONDS_BETWEEN = 5.0
+"""Between two plain lines of progress."""
+
 
 class Progress:
     """A bar on a terminal; a plain line every few seconds anywhere else."""
 
-    def __init__(self, console: Console, total: int, what: str, seconds_between: float = 5.0) -> None:
-        self.console, self.total, self.what, self.seconds_between = console, total, what, seconds_between
+    def __init__(self, console: Console, total: int, what: str) -> None:
+        self.console, self.total, self.what = console, total, what
         self.done, self.said = 0, monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, console=console) if console.is_terminal else None
@@ -37,7 +41,7 @@ class Progress:
         self.done += 1
         if self.bar:
             self.bar.advance(self.task)
-        elif monotonic() - self.said > self.seconds_between:
+        elif monotonic() - self.said > SECONDS_BETWEEN:
             self.said = monotonic()
             self.console.print(f"{self.what}: {self.done} of {self.total}", highlight=False)
 
@@ -48,7 +52,7 @@ def print_report(
     """The table of kept and quarantined, what was noted, and what the id map does not hold."""
     for note in corpus.manifest["notes"]:
         console.print(f"Note: {note}", highlight=False, markup=False)
-    table = Table("", "utterances", "minutes", title=f"Corpus {corpus.folder}", title_justify="left")
+    table = Table("", "utterances", "minutes", title=escape(f"Corpus {corpus.folder}"), title_justify="left")
     for split, utterances in (("train", corpus.train), ("validation", corpus.validation)):
         minutes = sum(u.samples for u in utterances) / corpus.sample_rate / 60
         table.add_row(f"kept: {split}", str(len(utterances)), f"{minutes:.2f}")
@@ -69,9 +73,8 @@ def print_report(
             lost.add_row(f"{symbol!r} U+{ord(symbol[0]):04X}", str(times), str(clips))
         console.print(lost)
     if len(corpus.speakers) > 1:
-        console.print(
-            f"Speakers: {', '.join(f'{name}={i}' for name, i in corpus.speakers.items())}", highlight=False
-        )
+        names = ", ".join(f"{name}={i}" for name, i in corpus.speakers.items())
+        console.print(f"Speakers: {names}", highlight=False, markup=False)
     if 0 < corpus.seconds < 60 * corpus.settings["few_minutes"]:
         console.print(
             f"Only {corpus.seconds / 60:.1f} minutes are kept; fine-tuning wants "

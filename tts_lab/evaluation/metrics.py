@@ -1,7 +1,7 @@
 """Measures of speech, each a function of wav paths.
 
-Their models ship inside packages of the `eval` extra, are loaded once per process and need no network:
-Whisper through faster-whisper, DistillMOS for naturalness, Resemblyzer for the speaker, WORLD for pitch.
+The models ship inside packages of the `eval` extra, are loaded once per process and need no network:
+Whisper through faster-whisper, DistillMOS for naturalness, Resemblyzer for the speaker. Pitch and pace need no model.
 Word error rate is blind to a bad vocoder, so it always stands beside a MOS.
 """
 
@@ -21,12 +21,10 @@ import soundfile
 import soxr
 
 from tts_lab.errors import UserError
+from tts_lab.evaluation.pitch import voiced_pitch
 
 MODEL_RATE = 16000
 """Hz. Whisper, DistillMOS and Resemblyzer all listen at this rate."""
-
-PITCH_RANGE = (60.0, 500.0)
-"""Hz. Below and above lies no speaking voice; a wider search only adds octave errors."""
 
 
 def word_error_rate(
@@ -95,18 +93,10 @@ def embeddings(wavs: Sequence[Path]) -> np.ndarray:
 
 
 def median_pitch(wavs: Sequence[Path]) -> float:
-    """Median of the fundamental frequency in Hz over the voiced frames of all files (WORLD's harvest).
-
-    nan where no file has a voiced frame.
-    """
-    pyworld = _extra("pyworld")
-    voiced = []
-    for wav in wavs:
-        speech = load_audio(wav, MODEL_RATE).astype(np.float64)
-        pitch, _ = pyworld.harvest(speech, MODEL_RATE, f0_floor=PITCH_RANGE[0], f0_ceil=PITCH_RANGE[1])
-        voiced.append(pitch[pitch > 0])
-    frames = np.concatenate(voiced) if voiced else np.zeros(0)
-    return float(np.median(frames)) if frames.size else float("nan")
+    """Median fundamental frequency in Hz over the voiced frames of all files together; nan where nothing is voiced."""
+    frames = [voiced_pitch(load_audio(wav, MODEL_RATE), MODEL_RATE) for wav in wavs]
+    pooled = np.concatenate([*frames, np.zeros(0)])
+    return float(np.median(pooled)) if pooled.size else float("nan")
 
 
 def seconds_per_word(wavs: Sequence[Path], texts: Sequence[str]) -> float:

@@ -25,6 +25,8 @@ class Html:
 
 def cell(value: object, form: str = "{}") -> str:
     """A value as text: `form` is how it is written, a dash stands for what was not measured."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "–" if value is None else form.format(value)
 
 
@@ -40,7 +42,7 @@ def table(rows: Sequence[Mapping[str, object]], empty: str = "Nothing.", **forms
     for number, row in enumerate([dict.fromkeys(rows[0]), *rows]):
         cells = []
         for name, first in rows[0].items():
-            side = "right" if isinstance(first, int | float) else "left"
+            side = "right" if isinstance(first, int | float) and not isinstance(first, bool) else "left"
             style, text = (_HEAD, name) if number == 0 else (_BODY, cell(row[name], forms.get(name, "{}")))
             tag = "th" if number == 0 else "td"
             cells.append(f'<{tag} style="{style}text-align:{side}">{escape(text)}</{tag}>')

@@ -77,6 +77,15 @@ def _curve(axes: Axes, metrics: pd.DataFrame, column: str, colour: str, label: s
     axes.plot(data["step"], _smooth(data[column], max(2, len(data) // 12)), color=colour, linewidth=2, label=label)
 
 
+def _cap(axes: Axes, values: pd.DataFrame) -> None:
+    """Leave single outliers, such as the first steps of a warm start, off the top, and say so."""
+    usual = values.quantile(0.95).max() * 1.5
+    if values.max().max() > 3 * usual > 0:
+        axes.set_ylim(0, usual)
+        told = f"up to {values.max().max():.3g}, off the top"
+        axes.annotate(told, (0.02, 0.02), xycoords="axes fraction", fontsize=8)
+
+
 def losses(metrics: pd.DataFrame) -> Picture:
     """Training and validation mel loss, and beside it the other terms of the loss that were measured."""
     others = {
@@ -97,7 +106,8 @@ def losses(metrics: pd.DataFrame) -> Picture:
     for name in present:
         label, colour, _ = others[name]
         _curve(right, metrics, name, colour, label)
-    for panel in axes[0]:
+    for panel, columns in ((left, ["mel"]), (right, present)):
+        _cap(panel, metrics[columns])
         panel.set_xlabel("step")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.grid(axis="y", alpha=0.25)

@@ -29,7 +29,7 @@ from tts_lab.notebook import players, plots
 from tts_lab.notebook.comparison import COLUMNS
 from tts_lab.notebook.markup import cell
 
-FIRST = 4  # unseen sentences shown at once; the others fold away
+FIRST = 4  # sentences shown at once; the others fold away
 
 CSS = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #222; --quiet: #666; --line: #ddd; --note: #f4f6f8; }
@@ -62,7 +62,7 @@ def write_report(workspace: Path) -> Path:
         _scores(evaluation),
         _listen(workspace, evaluation),
         _pictures(workspace, evaluation),
-        _training(workspace),
+        _training(workspace, evaluation),
         _corpus(workspace),
         _provenance(workspace, evaluation),
     ]
@@ -147,22 +147,11 @@ def _scores(evaluation: dict) -> str:
 
 
 def _listen(workspace: Path, evaluation: dict) -> str:
-    def paths(wavs: list[str]) -> list[Path | None]:
-        return [workspace / wav if wav and (workspace / wav).is_file() else None for wav in wavs]
-
-    voices = {score["label"]: paths(score["wavs"]) for score in evaluation["scores"]}
-    sentences = evaluation["sentences"]
-
-    def grid(chosen: slice) -> str:
-        columns = {label: wavs[chosen] for label, wavs in voices.items()}
-        return str(players.grid(sentences[chosen], columns, page=workspace))
-
     parts = ["<h2>Listen</h2>"]
     if held := evaluation.get("held_out"):
-        columns = {label: paths(wavs) for label, wavs in held["wavs"].items()}
         parts += [
             "<h3>What the speaker says, and the voices after it</h3>",
-            str(players.grid(held["sentences"], columns, page=workspace)),
+            _grid(workspace, held["sentences"], held["wavs"]),
             _note(
                 "The speaker's own clip first; it was kept out of training. Then the base voice: another person, the "
                 "same words. Then each checkpoint. Timbre moves first; rhythm stays the base voice's longest."
@@ -170,13 +159,25 @@ def _listen(workspace: Path, evaluation: dict) -> str:
         ]
     parts += [
         "<h3>Sentences nobody recorded</h3>",
-        grid(slice(0, FIRST)),
-        f"<details><summary>The other {len(sentences) - FIRST}</summary>{grid(slice(FIRST, None))}</details>"
-        if len(sentences) > FIRST
-        else "",
+        _grid(workspace, evaluation["sentences"], {score["label"]: score["wavs"] for score in evaluation["scores"]}),
         _note("Swallowed or repeated words, a buzz on vowels, a hiss on s and sh, clicks at the end of a sentence."),
     ]
     return "\n".join(parts)
+
+
+def _grid(workspace: Path, sentences: list[str], wavs: dict[str, list[str]]) -> str:
+    """Players for the first sentences, and the others folded away."""
+    columns = {label: [workspace / wav for wav in said] for label, said in wavs.items()}
+    columns = {label: [path if path.is_file() else None for path in said] for label, said in columns.items()}
+
+    def some(chosen: slice) -> str:
+        shown = {label: said[chosen] for label, said in columns.items()}
+        return str(players.grid(sentences[chosen], shown, page=workspace))
+
+    if len(sentences) <= FIRST:
+        return some(slice(None))
+    more = f"<details><summary>{len(sentences) - FIRST} more</summary>{some(slice(FIRST, None))}</details>"
+    return some(slice(FIRST)) + more
 
 
 def _pictures(workspace: Path, evaluation: dict) -> str:
@@ -202,13 +203,13 @@ def _pictures(workspace: Path, evaluation: dict) -> str:
     return "\n".join(parts)
 
 
-def _training(workspace: Path) -> str:
+def _training(workspace: Path, evaluation: dict) -> str:
     path = workspace / "run" / "metrics.csv"
     if not path.is_file():
         return '<h2>Training</h2><p class="quiet">No run/metrics.csv in this workspace.</p>'
     metrics = plots.read_metrics(path)
     return (
-        f"<h2>Training: {int(metrics['step'].max())} steps</h2>"
+        f"<h2>Training: {max(score.get('step') or 0 for score in evaluation['scores'])} steps</h2>"
         + _figure(plots.losses(metrics), "loss curves")
         + _note(
             "The validation dots should fall with the training curve. If they turn up while training falls, the model "

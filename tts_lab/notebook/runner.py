@@ -93,11 +93,11 @@ class Progress:
 
     def __init__(self, book: nbformat.NotebookNode, name: str, cells: int, say=print):
         self.name, self.cells, self.say = name, cells, say
-        self.headings, heading = {}, ""
+        self.headings, self.heading = {}, ""
         for cell in book.cells:
             if cell.cell_type == "markdown" and (found := re.search(r"^#+ (.+)", cell.source, re.MULTILINE)):
-                heading = found[1]
-            self.headings[cell.id] = heading
+                self.heading = found[1]
+            self.headings[cell.id] = self.heading
         self.cell, self.began, self.last_line, self.spoke = 0, time.monotonic(), "", time.monotonic()
         self._idle = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -105,11 +105,11 @@ class Progress:
     def start(self, cell, cell_index: int) -> None:
         if cell.cell_type == "code":
             self.cell, self.began, self.last_line, self.spoke = self.cell + 1, time.monotonic(), "", time.monotonic()
+            self.heading = self.headings.get(cell.id, "parameters given")  # papermill adds the cell that holds them
 
     def done(self, cell, cell_index: int, execute_reply=None) -> None:
         if cell.cell_type == "code":
-            heading = self.headings.get(cell.id, "parameters given")  # papermill adds the cell that holds them
-            self._line(f"{time.monotonic() - self.began:6.1f} s  {heading}")
+            self._line(f"{time.monotonic() - self.began:6.1f} s  {self.heading}")
 
     def write(self, text: str) -> None:
         # A progress bar redraws its line with carriage returns: the last redraw is what counts.
@@ -129,7 +129,7 @@ class Progress:
     def _beat(self) -> None:
         while not self._idle.wait(1):
             if self.cell and time.monotonic() - self.spoke > HEARTBEAT:
-                self._line(f"{time.monotonic() - self.began:6.0f} s  ... {self.last_line[:90]}")
+                self._line(f"{time.monotonic() - self.began:6.0f} s  {self.heading} ... {self.last_line[:80]}")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """metrics.csv: one row a logged step, kept across interruptions, readable by any spreadsheet."""
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ class MetricsCsv(Logger):
     def __init__(self, folder: Path, steps_per_epoch: int, resume_step: int) -> None:
         super().__init__()
         self.path, self.steps_per_epoch = folder / "metrics.csv", steps_per_epoch
-        rows = [row for row in read_metrics(self.path) if row["step"] <= resume_step]
+        self.began = time.monotonic()  # "seconds" count from the start of this stretch of the run
+        rows = [row for row in read_metrics(self.path) if row["step"] < resume_step]
         with open(self.path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
@@ -46,9 +48,9 @@ class MetricsCsv(Logger):
         known = {name: f"{value:.6g}" for name, value in metrics.items() if name in COLUMNS and name != "epoch"}
         if not known:
             return
+        known |= {"epoch": round(step / self.steps_per_epoch, 4), "seconds": round(time.monotonic() - self.began, 2)}
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            epoch = round(step / self.steps_per_epoch, 4)
-            csv.DictWriter(file, COLUMNS).writerow({"step": step, "epoch": epoch, **known})
+            csv.DictWriter(file, COLUMNS).writerow({"step": step, **known})
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -56,6 +58,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
+        self.began = time.monotonic()  # "seconds" count from the start of this stretch of the run
         rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
     return [
         {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows

@@ -150,6 +150,7 @@ def _quiet_libraries() -> None:
         ".*is deprecated in favor of.*",
         ".*exists and is not empty.*",
         ".*no pre-optimization state was saved.*",
+        ".*Detected call of `lr_scheduler.step.*",  # the discriminators' schedule, before they have joined
         ".*your dataloader is not resumable.*",  # ours starts at the right step by itself
     ):
         warnings.filterwarnings("ignore", message=message)

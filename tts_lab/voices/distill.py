@@ -27,7 +27,7 @@ from tts_lab.voices.reading import reading
 NOISE_SCALES = (0.333, 0.667, 0.667, 1.0)  # of the prior; the loud end shows latents that human speech reaches too
 LENGTH_SCALES = (0.85, 1.2)
 DURATION_NOISE = 0.8
-HELD_OUT_SECONDS = 25.0
+HELD_OUT_SECONDS = 25.0  # or a fifth of the speech, where that is less
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def recover_posterior(
 ) -> Recovery:
     """Fit `model.enc_q` to what the voice in `graph` does, in place; every other part must be loaded already."""
     spoken = _read_aloud(model, graph, frontend, settings)
+    rate = model.config.sample_rate
+    samples = sum(len(one.audio) for one in spoken)
     held_out: list[Spoken] = []
-    while spoken and sum(len(s.audio) for s in held_out) < HELD_OUT_SECONDS * model.config.sample_rate:
+    while len(spoken) > 1 and sum(len(one.audio) for one in held_out) < min(HELD_OUT_SECONDS * rate, samples / 5):
         held_out.append(spoken.pop())
     before = mel_distance(model, held_out)
-    _fit(model, spoken or held_out, settings)
-    after = mel_distance(model, held_out)
-    seconds = sum(len(s.audio) for s in [*spoken, *held_out]) / model.config.sample_rate
-    return Recovery(settings.steps, seconds, before, after)
+    _fit(model, spoken, settings)
+    return Recovery(settings.steps, samples / rate, before, mel_distance(model, held_out))
 
 
 def _read_aloud(
