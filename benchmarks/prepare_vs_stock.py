@@ -1,9 +1,8 @@
 """Our `prepare` against stock Piper's `VitsDataModule.prepare_data`, each as a whole process on two cores.
 
 Both decode, resample, trim by the same voice activity detector, phonemize and cache the same recordings, from
-nothing. Ours also checks and levels every clip and uses both cores; stock also writes the linear spectrograms
-(about 15 kB for every one of our 1 kB of phonemes; ours are computed in training), so the ratio is printed
-with that share of stock's time left out, too.
+nothing. Ours also checks and levels each clip, and uses both cores; stock also writes linear spectrograms,
+which ours leaves to training, so the ratio without that share of stock's time is printed beside it.
 """
 
 import argparse

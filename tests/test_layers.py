@@ -112,7 +112,9 @@ def test_discriminators_equal_pipers():
     with torch.no_grad():
         expected, found = piper(real, made), ours(real, made)
     for piper_side, our_side in zip(expected[:2], found[:2], strict=True):
-        for a, b in zip(piper_side, our_side, strict=True):  # our rows are folded by period: the same numbers, regrouped
+        for a, b in zip(
+            piper_side, our_side, strict=True
+        ):  # our rows are folded by period: the same numbers, regrouped
             torch.testing.assert_close(b.flatten().sort().values, a.flatten().sort().values, rtol=1e-4, atol=1e-5)
     for piper_side, our_side in zip(expected[2:], found[2:], strict=True):
         for a, b in zip(piper_side, our_side, strict=True):

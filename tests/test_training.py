@@ -75,9 +75,13 @@ def test_the_learning_rate_really_decays(straight):
 def test_the_run_folder_tells_the_whole_story(straight, small_corpus):
     config = yaml.safe_load((straight / "config.yaml").read_text())
     assert config["corpus"] == str(small_corpus) and config["max_steps"] == 20 and config["preset"] == "tiny"
-    assert json.loads((straight / "environment.json").read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert (
+        json.loads((straight / "environment.json").read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+    )
     assert (straight / "corpus.json").read_bytes() == (small_corpus / "corpus.json").read_bytes()
-    assert "batch shapes" in (straight / "log.txt").read_text() and "done: step 20" in (straight / "log.txt").read_text()
+    assert (
+        "batch shapes" in (straight / "log.txt").read_text() and "done: step 20" in (straight / "log.txt").read_text()
+    )
     assert sorted(p.name for p in (straight / "samples").iterdir()) == ["step-0", "step-10", "step-20"]
     assert len(list((straight / "samples" / "step-20").glob("*.wav"))) == 3
     assert list((straight / "tensorboard").glob("events*"))
@@ -97,16 +101,16 @@ def test_its_checkpoint_starts_another_run(straight, small_corpus, tmp_path, cap
     checkpoint = read_checkpoint(straight / "checkpoints" / "last.ckpt")
     assert checkpoint.model == PRESETS["tiny"] and checkpoint.provenance["corpus"]["fingerprint"]
     settings = TINY | {"preset": None}
-    train(TrainConfig(small_corpus, tmp_path, max_steps=1, warm_start=straight / "checkpoints" / "last.ckpt", **settings))
+    train(
+        TrainConfig(small_corpus, tmp_path, max_steps=1, warm_start=straight / "checkpoints" / "last.ckpt", **settings)
+    )
     assert "100.0% of the generator" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_one_batch_can_be_overfitted(small_corpus, tmp_path):
     settings = TINY | {"validate_every": 1000, "sample_every": 1000, "checkpoint_every": 1000}
-    train(
-        TrainConfig(small_corpus, tmp_path, max_steps=80, overfit_batches=1, learning_rate=2e-3, **settings)
-    )
+    train(TrainConfig(small_corpus, tmp_path, max_steps=80, overfit_batches=1, learning_rate=2e-3, **settings))
     mel = [row["mel"] for row in read_metrics(tmp_path / "metrics.csv") if row["mel"] != ""]
     assert np.mean(mel[-5:]) < 0.6 * mel[0], "a model that cannot learn one batch by heart is broken"
 
@@ -116,7 +120,10 @@ def test_limit_epochs_and_accumulation(small_corpus):
     config = TrainConfig(small_corpus, max_epochs=3, limit_utterances=9, accumulate=2, **(TINY | {"buckets": 1}))
     data = CorpusData(corpus, PRESETS["tiny"], config)
     assert sum(len(row) for bucket in data.train_plan for row in bucket.rows) == 9
-    assert data.steps_per_epoch == -(-data.schedule.batches_per_epoch // 2) and data.total_steps == 3 * data.steps_per_epoch
+    assert (
+        data.steps_per_epoch == -(-data.schedule.batches_per_epoch // 2)
+        and data.total_steps == 3 * data.steps_per_epoch
+    )
     batches = next(iter(data.train_dataloader()))
     assert len(batches) == 2 and all(len(batch.frames) == 4 for batch in batches)
 
@@ -138,7 +145,10 @@ def test_batches_hold_what_they_say(small_corpus):
             assert 0 <= start <= batch.frames[n] - 32
             np.testing.assert_array_equal(batch.segment[n, 0], audio[start * hop : (start + 32) * hop])
             assert torch.equal(batch.segment_spectrogram[n], batch.spectrogram[n, :, start : start + 32])
-            assert not batch.spectrogram[n, :, batch.frames[n] :].any() and not batch.phonemes[n, batch.phoneme_lengths[n] :].any()
+            assert (
+                not batch.spectrogram[n, :, batch.frames[n] :].any()
+                and not batch.phonemes[n, batch.phoneme_lengths[n] :].any()
+            )
 
 
 def test_several_speakers_train(small_corpus, tmp_path):
@@ -177,7 +187,9 @@ def test_a_corpus_that_cannot_be_trained_on_is_refused(small_corpus, tmp_path):
     short = replace(corpus, utterances=[replace(u, samples=4000) for u in corpus.utterances])
     with pytest.raises(UserError, match="too small.*\n.*shorter than a segment"):
         CorpusData(short, PRESETS["tiny"], config)
-    crowded = replace(corpus, utterances=[replace(u, phoneme_ids=[5] * 2000) for u in corpus.utterances[:1]] + corpus.utterances[1:])
+    crowded = replace(
+        corpus, utterances=[replace(u, phoneme_ids=[5] * 2000) for u in corpus.utterances[:1]] + corpus.utterances[1:]
+    )
     assert "text and audio do not match" in CorpusData(crowded, PRESETS["tiny"], config).describe()
 
 

@@ -100,7 +100,7 @@ def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int |
     from tts_lab.voices.adopt import adopt as make
     from tts_lab.voices.catalogue import find_voice
 
-    options = {} if posterior_steps is None else {"posterior_steps": posterior_steps}
+    options = {} if posterior_steps is None else {"steps": posterior_steps}
     print(make(find_voice(voice), cache, **options))
 
 
@@ -127,14 +127,24 @@ def evaluate(
         sentences: how many of the fixed unseen sentences to speak.
         json: also write the scores to this file.
     """
+    import soundfile
+
     from tts_lab.corpus.corpus import Corpus
     from tts_lab.evaluation.listening import evaluate as listen
     from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
-    from tts_lab.voices.speak import human_clips, speak
+    from tts_lab.voices.speak import say, speak_checkpoint
 
-    texts = UNSEEN_SENTENCES[:sentences]
-    wavs = speak(checkpoint, texts, out / checkpoint.stem)
-    scores = listen(checkpoint.stem, wavs, texts, human_clips(Corpus.load(corpus), out / "human"))
+    texts, folder = UNSEEN_SENTENCES[:sentences], out / checkpoint.stem
+    if checkpoint.suffix == ".onnx":
+        wavs = [say(checkpoint, text, folder / f"{number}.wav") for number, text in enumerate(texts)]
+    else:
+        wavs = speak_checkpoint(checkpoint, texts, folder)
+    clips = Corpus.load(corpus)
+    human = [out / "human" / f"{clip.id}.wav" for clip in clips.validation]
+    (out / "human").mkdir(parents=True, exist_ok=True)
+    for clip, wav in zip(clips.validation, human, strict=True):
+        soundfile.write(wav, clips.waveform(clip), clips.sample_rate)
+    scores = listen(checkpoint.stem, wavs, texts, human)
     for name, value in scores.to_dict().items():
         print(f"{name:18}{value:.3f}" if isinstance(value, float) else f"{name:18}{value}")
     _report(json, scores.to_dict())

@@ -110,8 +110,9 @@ def _reason(path: Path, error: Exception) -> str:
     try:
         classes = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:
+        said = (str(error) or type(error).__name__).splitlines()[0]
         return (
-            f"{path} cannot be read as a checkpoint ({path.stat().st_size} bytes; {str(error).splitlines()[0]}): "
+            f"{path} cannot be read as a checkpoint ({path.stat().st_size} bytes; {said}): "
             "it is cut short or no PyTorch file. Take an earlier checkpoint, or fetch it again."
         )
     allowed = {f"{cls.__module__}.{cls.__qualname__}" for cls in HARMLESS}

@@ -58,7 +58,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        self.began = time.monotonic()  # "seconds" count from the start of this stretch of the run
         rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
     return [
         {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows

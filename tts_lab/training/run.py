@@ -145,6 +145,8 @@ def _quiet_libraries() -> None:
     """Keep warnings a reader can do nothing about off the terminal."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # torch_xla, which Lightning looks for, says on import which client it would take.
+    logging.getLogger().addFilter(lambda record: "PJRT_DEVICE" not in record.getMessage())
     for message in (
         ".*does not have many workers.*",
         ".*is deprecated in favor of.*",
