@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.errors import UserError
@@ -185,6 +185,7 @@ def _report(path: Path | None, content: Any) -> None:
 
 
 def _parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
     parser = ArgumentParser(prog="tts-lab", description="From recordings of a voice to a Piper voice of it.")
     verbs = parser.add_subcommands()
     for function in (doctor, adopt, evaluate, export, say):
