@@ -21,7 +21,7 @@ def test_versions_are_read_from_the_project_and_compared(monkeypatch):
     rows = {row["package"]: row for row in machine.versions()}
     assert rows["torch"]["fits"] == "no" and rows["lightning"]["fits"] == "no"
     assert rows["piper-tts"]["fits"] == "no" and rows["piper-tts"]["found"] == "missing"
-    assert rows["pyworld"]["fits"] == "needs tts-lab[eval]"
+    assert rows["jiwer"]["fits"] == "needs tts-lab[eval]"
 
 
 def missing(name):

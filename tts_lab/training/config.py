@@ -43,6 +43,8 @@ class TrainConfig:
     """Utterances a batch."""
     accumulate: int = 1
     """Batches an update: the gradient of the mean."""
+    segment_frames: int | None = None
+    """Frames decoded in a step, 32 if left out. Without discriminators more cost little and teach the decoder more."""
     buckets: int = 4
     """Batch shapes at most; each is one compiled graph on Trainium."""
 
@@ -60,8 +62,8 @@ class TrainConfig:
     """Greatest gradient norm of the generator, and of the discriminators; norms are logged either way."""
     adversarial_from: int = 0
     """Step at which the discriminators join; before it the mel, KL and duration losses train alone."""
-    precision: Literal["32", "bf16"] = "32"
-    """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32."""
+    precision: Literal["32", "bf16", "auto"] = "32"
+    """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32. auto: where it is native."""
 
     validate_every: int = 500
     """Steps between validations."""
@@ -106,7 +108,7 @@ class TrainConfig:
         ]
         if self.max_steps is None and self.max_epochs is None:
             problems.append("neither max_steps nor max_epochs is given; one must say when to stop")
-        for name in ("max_steps", "max_epochs"):
+        for name in ("max_steps", "max_epochs", "segment_frames"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.lr_decay > 1:

@@ -16,6 +16,7 @@ from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
 
+DISCRIMINATED_FRAMES = 32  # Piper's segment; a longer one is for the mel loss, whose price is small
 MEL_WEIGHT = 45.0  # of the reconstruction loss (HiFi-GAN, equation 5; VITS, section 3.1)
 
 
@@ -66,8 +67,9 @@ class VitsTraining(L.LightningModule):
                 (loss * share).backward()
                 return {"loss_g": loss.detach()} | {name: term.detach() for name, term in terms.items()}
 
-            waveform = generated.audio.detach().requires_grad_()  # the graph is cut here
-            scores_r, scores_g, features_r, features_g = self.model_d(batch.segment, waveform)
+            heard = min(DISCRIMINATED_FRAMES * self.header.model.spectrogram.hop_length, batch.segment.shape[-1])
+            waveform = generated.audio[..., :heard].detach().requires_grad_()  # the graph is cut here
+            scores_r, scores_g, features_r, features_g = self.model_d(batch.segment[..., :heard], waveform)
             terms["adversarial"] = generator_loss(scores_g)[0]
             terms["feature"] = feature_loss(features_r, features_g)
             loss_d = discriminator_loss(scores_r, scores_g)
@@ -75,7 +77,7 @@ class VitsTraining(L.LightningModule):
         persuade = terms["adversarial"] + terms["feature"]
         (pull,) = torch.autograd.grad(persuade * share, waveform, retain_graph=True)
         (loss_d * share).backward(inputs=[p for p in self.model_d.parameters() if p.requires_grad])
-        torch.autograd.backward([loss * share, generated.audio], [None, pull])
+        torch.autograd.backward([loss * share, generated.audio[..., :heard]], [None, pull])
         totals = {"loss_g": (loss + persuade).detach(), "loss_d": loss_d.detach()}
         return totals | {name: term.detach() for name, term in terms.items()}
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.precision import native_bfloat16
 from tts_lab.training.warm_start import warm_start
 from tts_lab.vits.config import PRESETS, ModelConfig
 
@@ -43,6 +45,8 @@ def train(config: TrainConfig) -> Path:
     _quiet_libraries()
     checkpoints = config.run / "checkpoints"
     resume = _resume_from(config, checkpoints)
+    if config.precision == "auto":
+        config = replace(config, precision="bf16" if native_bfloat16(config.accelerator) else "32")
     corpus = Corpus.load(config.corpus)
     source = read_checkpoint(config.warm_start) if config.warm_start else None
     header = _header(config, corpus, source)
@@ -106,6 +110,8 @@ def _header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> C
         model = ModelConfig.from_dict(
             model.to_dict() | {"speakers": max(1, len(speakers)), "symbols": corpus.frontend["num_symbols"]}
         )
+    if config.segment_frames:
+        model = replace(model, segment_frames=config.segment_frames)
     provenance = {
         "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},
         "base": source.provenance if source else {},
