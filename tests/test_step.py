@@ -1,18 +1,24 @@
 """The training step against stock Piper's own, on real speech: losses, gradients, updates."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.stock import segment_starts, stock_batch, stock_model, stock_step
 from benchmarks.train_step import real_batch, update_error
+from tts_lab import buckets
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
+from tts_lab.training.data import collate
 from tts_lab.training.module import MEL_WEIGHT, VitsTraining
-from tts_lab.vits.config import PRESETS
+from tts_lab.training.precision import native_bfloat16
+from tts_lab.vits.config import PRESETS, ModelConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -163,3 +169,26 @@ def test_learning_rate_schedule(corpus, schedule, warmup, expected):
         schedulers[0].step()
     for step, factor in expected.items():
         assert found[step] == pytest.approx(factor, abs=1e-9), step
+
+
+def test_longer_segments_are_for_the_mel_loss_alone(corpus):
+    sizes = PRESETS["tiny"].to_dict() | {"sample_rate": 22050, "segment_frames": 64}
+    header = Checkpoint(ModelConfig.from_dict(sizes), {}, {})
+    module = VitsTraining(header, TrainConfig(corpus.folder, max_steps=1), 1, 1)
+    lengths = [(len(u.phoneme_ids), u.samples // 256) for u in corpus.train[:2]]
+    (bucket,) = buckets.plan(lengths, 1, groups=range(2))
+    batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, header.model, np.random.default_rng(0))
+    heard = []
+    module.model_d.register_forward_pre_hook(lambda _, audios: heard.extend(audio.shape[-1] for audio in audios))
+    assert module.model_g(batch).audio.shape[-1] == batch.segment.shape[-1] == 64 * 256
+    module.accumulate_gradients(batch)
+    assert heard == [32 * 256] * 2
+    assert module.model_g.dec.conv_pre.weight.grad.any()
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "auto"])
+def test_auto_precision_takes_what_is_native(accelerator):
+    # The kernel's own list of the processor's abilities is the independent witness.
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    if not torch.cuda.is_available():
+        assert native_bfloat16(accelerator) == bool(flags & {"avx512_bf16", "amx_bf16"})

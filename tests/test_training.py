@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def test_ten_and_ten_equal_twenty_bit_for_bit(straight, interrupted):
         for number, state in one["state"].items():
             assert all(torch.equal(value, other["state"][number][name]) for name, value in state.items())
     assert a["lr_schedulers"] == b["lr_schedulers"]
+
+
+def test_resuming_says_where_and_what_has_changed(interrupted):
+    log = (interrupted / "log.txt").read_text()
+    assert re.search(
+        r"resuming from \S+\.ckpt at step 10\n  max_steps was 10, is 20 from here on\n  workers was 0, is 1", log
+    )
 
 
 def test_metrics_go_on_in_one_file(straight, interrupted):
@@ -184,6 +192,8 @@ def test_a_corpus_that_cannot_be_trained_on_is_refused(small_corpus, tmp_path):
         CorpusData(corpus, PRESETS["medium"], config)
     with pytest.raises(UserError, match="phoneme id .* the model has 10 symbols"):
         CorpusData(corpus, ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"symbols": 10}), config)
+    with pytest.raises(UserError, match="names no speaker, the model has 2"):
+        CorpusData(corpus, ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"speakers": 2}), config)
     short = replace(corpus, utterances=[replace(u, samples=4000) for u in corpus.utterances])
     with pytest.raises(UserError, match="too small.*\n.*shorter than a segment"):
         CorpusData(short, PRESETS["tiny"], config)

@@ -197,6 +197,11 @@ class CorpusData(L.LightningDataModule):
                 f"{where} is at {self.corpus.sample_rate} Hz, the model speaks at {self.model.sample_rate} Hz: "
                 f"prepare it again with --sample-rate {self.model.sample_rate}"
             )
+        if self.model.speakers > 1 and not self.corpus.speakers:
+            raise UserError(
+                f"{where} names no speaker, the model has {self.model.speakers}: give the manifest a speaker column "
+                "(`id|speaker|text`), or start from a voice with one speaker"
+            )
         if len(self.corpus.speakers) > 1 and len(self.corpus.speakers) > self.model.speakers:
             raise UserError(
                 f"{where} has {len(self.corpus.speakers)} speakers, the model {self.model.speakers}: start without "

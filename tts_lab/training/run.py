@@ -51,6 +51,7 @@ def train(config: TrainConfig) -> Path:
     source = read_checkpoint(config.warm_start) if config.warm_start else None
     header = _header(config, corpus, source)
     data = CorpusData(corpus, header.model, config)
+    changes = _changes(config)
     say = _start_log(config, data)
     say(data.describe())
 
@@ -61,7 +62,7 @@ def train(config: TrainConfig) -> Path:
         if data.first_step >= data.total_steps:
             say(f"{resume} is at step {data.first_step}, the run asks for {data.total_steps}: nothing left to do")
             return resume
-        say(f"resuming from {resume} at step {data.first_step}")
+        say("\n  ".join([f"resuming from {resume} at step {data.first_step}", *changes]))
     elif source:
         say(str(warm_start(module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold)))
 
@@ -98,6 +99,18 @@ def _resume_from(config: TrainConfig, checkpoints: Path) -> Path | None:
     if newest_checkpoint(checkpoints):
         raise UserError(f"{checkpoints} already holds checkpoints and resume is never: name another --run folder")
     return None
+
+
+def _changes(config: TrainConfig) -> list[str]:
+    """Settings that differ from those the run folder was last trained with, in words."""
+    path = config.run / "config.yaml"
+    before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    now = config.to_dict()
+    return [
+        f"{name} was {before[name]}, is {now[name]} from here on"
+        for name in now
+        if before.get(name, now[name]) != now[name]
+    ]
 
 
 def _header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
