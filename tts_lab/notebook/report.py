@@ -112,7 +112,8 @@ def _head(workspace: Path, evaluation: dict) -> str:
         f"median pitch went from {cell(base['pitch_hz'], '{:.0f}')} to {cell(last['pitch_hz'], '{:.0f}')} Hz "
         f"(the speaker: {cell(human['pitch_hz'], '{:.0f}')} Hz), likeness to the speaker from "
         f"{cell(base['similarity'], '{:.2f}')} to {cell(last['similarity'], '{:.2f}')}, words misheard from "
-        f"{cell(base['wer'], '{:.1%}')} to {cell(last['wer'], '{:.1%}')}."
+        f"{cell(base['wer'], '{:.1%}')} to {cell(last['wer'], '{:.1%}')}, predicted naturalness from "
+        f"{cell(base['mos'], '{:.2f}')} to {cell(last['mos'], '{:.2f}')} (the speaker: {cell(human['mos'], '{:.2f}')})."
     )
     run = _read(workspace / "run.json")
     told = ""
