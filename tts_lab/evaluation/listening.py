@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tts_lab.corpus.corpus import write_atomically
 from tts_lab.evaluation import metrics
 
 
@@ -58,7 +58,5 @@ def evaluate(
 
 def save_scores(scores: Sequence[Scores], path: Path) -> Path:
     """Write rows as a JSON list, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps([row.to_dict() for row in scores], indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, (json.dumps([row.to_dict() for row in scores], indent=2) + "\n").encode())
     return path

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.corpus import Corpus, write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.listening import evaluate
@@ -119,9 +119,7 @@ class Comparison:
         content = asdict(self) | self.more
         del content["workspace"], content["more"]
         path = self.workspace / "evaluation.json"
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
         return path
 
     @classmethod

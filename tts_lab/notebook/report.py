@@ -18,12 +18,11 @@ can be moved or served as it is. A part whose file is missing says so instead of
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64encode
 from html import escape
 from pathlib import Path
 
-from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.corpus import Corpus, write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import players, plots
 from tts_lab.notebook.comparison import COLUMNS
@@ -74,9 +73,7 @@ def write_report(workspace: Path) -> Path:
         + "\n</body></html>\n"
     )
     path = workspace / "report.html"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, page.encode())
     return path
 
 

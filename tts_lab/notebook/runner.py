@@ -26,6 +26,7 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from tts_lab.corpus.corpus import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import machine
 from tts_lab.notebook.players import PAGE_FOLDER_VARIABLE
@@ -240,9 +241,7 @@ def run_all(
 
 
 def _save(run: Run, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, (json.dumps(asdict(run), indent=2) + "\n").encode())
 
 
 def parse_value(text: str) -> object:

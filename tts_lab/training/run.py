@@ -30,8 +30,6 @@ from tts_lab.training.precision import native_bfloat16
 from tts_lab.training.warm_start import warm_start
 from tts_lab.vits.config import PRESETS, ModelConfig
 
-log = logging.getLogger(__name__)
-
 
 def train(config: TrainConfig) -> Path:
     """Train as ``config`` says, resuming where the run folder's newest checkpoint stands.

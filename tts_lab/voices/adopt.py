@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import warnings
 from pathlib import Path
 
 import torch
@@ -57,9 +56,7 @@ def read_voice(voice: Path, distill: DistillSettings) -> Checkpoint:
     graph = VoiceGraph(voice)
     config, frontend, speakers = model_config(graph)
     torch.manual_seed(distill.seed)  # what the voice lacks starts from these
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates the weight norm that names Piper's keys
-        model = Synthesizer(config).eval()
+    model = Synthesizer(config).eval()
     weights = graph.state_dict({name: tuple(value.shape) for name, value in model.state_dict().items()})
     model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
     difference = _check(model, graph, frontend)

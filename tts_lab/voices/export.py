@@ -98,9 +98,7 @@ def export(
 
 def load_generator(checkpoint: Checkpoint, path: Path) -> Synthesizer:
     """The generator of a checkpoint, ready to speak. Raises UserError where parts are missing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates the weight norm whose keys Piper's are
-        model = Synthesizer(checkpoint.model)
+    model = Synthesizer(checkpoint.model)
     try:
         model.load_state_dict(checkpoint.part("model_g."))
     except RuntimeError as error:
