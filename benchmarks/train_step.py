@@ -17,6 +17,7 @@ from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import collate
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.processor import keep_freed_memory
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.synthesizer import Batch
 
@@ -72,6 +73,7 @@ def update_error(stock: nn.Module, ours: nn.Module) -> float:
 
 
 def measure(corpus_folder: Path, pairs: int = 8) -> list[dict[str, Any]]:
+    keep_freed_memory()  # as our training does; stock gains by it too
     stock_update, our_update, stock, ours = pair(Corpus.load(corpus_folder))
     for step in range(3):
         for update in (stock_update, our_update):

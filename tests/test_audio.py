@@ -38,11 +38,7 @@ def hiss(seconds: float, rate: int = 16000, level: float = 3e-4) -> np.ndarray:
 def likeness(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation at the best shift within 50 ms, over the shorter of the two."""
     a, b = a - a.mean(), b - b.mean()
-    both = (
-        np.correlate(a, b[1200:-1200], mode="valid")
-        if len(a) >= len(b)
-        else np.correlate(b, a[1200:-1200], "valid")
-    )
+    both = np.correlate(a, b[1200:-1200], mode="valid") if len(a) >= len(b) else np.correlate(b, a[1200:-1200], "valid")
     inner = b[1200:-1200] if len(a) >= len(b) else a[1200:-1200]
     return float(both.max() / np.linalg.norm(inner) ** 2)
 
@@ -56,9 +52,7 @@ def test_loudness_is_what_was_asked_for(name):
 
 
 def test_level_of_the_recording_does_not_matter():
-    quiet, loud = (
-        make_clip(wav(gain * recording(), subtype="FLOAT"), SETTINGS).audio for gain in (0.05, 0.9)
-    )
+    quiet, loud = (make_clip(wav(gain * recording(), subtype="FLOAT"), SETTINGS).audio for gain in (0.05, 0.9))
     assert len(quiet) == len(loud) and np.abs(quiet - loud).max() < 2e-3
 
 

@@ -50,9 +50,7 @@ def test_g722_gives_the_speech_back(tmp_path):
     write_g722(tmp_path / "a.g722", audio)
     decoded = decode_g722(tmp_path / "a.g722")
     assert decoded.dtype == np.int16 and abs(len(decoded) - len(audio)) < 400
-    lag = (
-        np.argmax(np.correlate(decoded[:20000].astype(float), audio[100:16000].astype(float), "valid")) - 100
-    )
+    lag = np.argmax(np.correlate(decoded[:20000].astype(float), audio[100:16000].astype(float), "valid")) - 100
     a, b = (decoded[lag:], audio) if lag >= 0 else (decoded, audio[-lag:])
     n = min(len(a), len(b))
     assert np.corrcoef(a[:n], b[:n])[0, 1] > 0.99
@@ -80,9 +78,7 @@ def archive(tmp_path, monkeypatch):
     write_g722(sounds / "conf-invalid.g722", speech)
     write_g722(sounds / "digits" / "long.g722", speech[:32000])
     write_g722(sounds / "short.g722", speech[:8000])
-    listing = (
-        "; head\nconf-invalid: That is  not it.\ndigits/long: One.\nshort: A.\ngone: No.\nbeep: [tone]\n"
-    )
+    listing = "; head\nconf-invalid: That is  not it.\ndigits/long: One.\nshort: A.\ngone: No.\nbeep: [tone]\n"
     with gzip.open(docs / "asterisk-core-sounds-en/core-sounds-en.txt.gz", "wt") as file:
         file.write(listing)
     (docs / "asterisk-core-sounds-en-g722/copyright").write_text("the licence")
@@ -106,9 +102,7 @@ def test_fetch_updates_the_lists_once_and_writes_a_corpus(archive, tmp_path):
     assert sorted(p.name for p in (folder / "wavs").iterdir()) == ["conf-invalid.wav", "digits_long.wav"]
     info = soundfile.info(folder / "wavs/conf-invalid.wav")
     assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16")
-    assert (folder / "LICENSE").read_text() == "the licence" and "Allison Smith" in (
-        folder / "CREDITS"
-    ).read_text()
+    assert (folder / "LICENSE").read_text() == "the licence" and "Allison Smith" in (folder / "CREDITS").read_text()
     assert {p.name for p in folder.iterdir()} == {"metadata.csv", "wavs", "LICENSE", "CREDITS"}
     fetch("allison", tmp_path / "corpora")
     assert len(archive.read_text().split()) == 3  # complete, so left alone
@@ -159,9 +153,7 @@ def test_the_choice_is_of_new_whole_sentences():
 def test_data_samples_are_what_they_should_be():
     lines = (SAMPLES / "metadata.csv").read_text(encoding="utf-8").splitlines()
     names = [line.split("|")[0] for line in lines]
-    assert 60 <= len(lines) <= 80 and len(set(names)) == len(
-        set(line.split("|")[1] for line in lines)
-    ) == len(lines)
+    assert 60 <= len(lines) <= 80 and len(set(names)) == len(set(line.split("|")[1] for line in lines)) == len(lines)
     assert {path.stem for path in SAMPLES.glob("*.flac")} == set(names)
     for name in names:
         info = soundfile.info(SAMPLES / f"{name}.flac")

@@ -32,9 +32,7 @@ def reasons(manifest) -> dict[str, str]:
 
 
 def test_segments_with_quoted_commas_and_prefix(corpus):
-    path = corpus(
-        HEADER + '0,"Hello, world.",2,1.5\n12,Second one.,2,1.1\n', "talk_0000.wav", "talk_0012.flac"
-    )
+    path = corpus(HEADER + '0,"Hello, world.",2,1.5\n12,Second one.,2,1.1\n', "talk_0000.wav", "talk_0012.flac")
     manifest = read_manifest(path, audio_prefix="talk")
     assert manifest.layout == "segments" and "segment_index" in manifest.why
     assert [(row.id, row.text, row.audio.name) for row in manifest.rows] == [
@@ -72,9 +70,7 @@ def test_extra_and_missing_columns_are_said(corpus):
 
 
 def test_pipes_and_windows_line_ends(corpus):
-    manifest = read_manifest(
-        corpus("a|First.\r\nb|Second | not.\r\n\r\nc.wav|Third.\r\n", "a.wav", "b.wav", "c.wav")
-    )
+    manifest = read_manifest(corpus("a|First.\r\nb|Second | not.\r\n\r\nc.wav|Third.\r\n", "a.wav", "b.wav", "c.wav"))
     assert manifest.layout == "id|text"
     assert [(row.id, row.text, row.where) for row in manifest.rows] == [
         ("a", "First.", "metadata.csv line 1"),

@@ -66,9 +66,7 @@ def test_every_utterance_is_there_and_whole(twelve):
     assert not made.quarantined and made.sample_rate == 22050 and made.speakers == {}
     for utterance in made.utterances:
         audio = made.waveform(utterance)
-        assert (
-            audio.dtype == np.float32 and audio.shape == (utterance.samples,) and np.abs(audio).max() <= 0.95
-        )
+        assert audio.dtype == np.float32 and audio.shape == (utterance.samples,) and np.abs(audio).max() <= 0.95
         assert utterance.phoneme_ids == FRONTEND.encode(utterance.text).ids
         assert not Path(utterance.audio).is_absolute()
     seconds = sum(soundfile.info(SAMPLES / f"{u.id}.flac").duration for u in made.utterances)
@@ -152,12 +150,7 @@ def test_everything_that_can_be_wrong_is_quarantined_with_its_reason(tmp_path):
     for name, (subtype, audio) in kept.items():
         soundfile.write(source / f"{name}.wav", audio, rate, subtype=subtype)
     names = [*bad, "void", "cut", *kept, "gone", "../away", "stereo"]
-    lines = (
-        "".join(f"{name}|Some words for it.\n" for name in names)
-        + "eight2|\n"
-        + "nonsense\n"
-        + "stereo2|...\n"
-    )
+    lines = "".join(f"{name}|Some words for it.\n" for name in names) + "eight2|\n" + "nonsense\n" + "stereo2|...\n"
     shutil.copy(source / "stereo.wav", source / "stereo2.wav")
     with (source / "metadata.csv").open("a", encoding="utf-8") as file:
         file.write(lines)
@@ -198,9 +191,7 @@ def test_symbols_that_the_map_lacks_are_said_loudly(tmp_path):
 
 
 def test_too_long_for_attention_is_quarantined(tmp_path):
-    made, _ = run(
-        copy_samples(tmp_path / "source", 6), tmp_path / "out", PrepareSettings(max_phoneme_ids=130)
-    )
+    made, _ = run(copy_samples(tmp_path / "source", 6), tmp_path / "out", PrepareSettings(max_phoneme_ids=130))
     assert made.utterances and made.quarantined
     assert all(len(u.phoneme_ids) <= 130 for u in made.utterances)
     assert all("phoneme ids are over 130" in q.reason for q in made.quarantined)
@@ -212,9 +203,7 @@ def test_text_that_does_not_fit_is_noted(tmp_path):
     lines[3] = lines[3].split("|")[0] + "|" + "These are far too many words for so short a recording. " * 4
     (source / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
     made, _ = run(source, tmp_path / "out")
-    assert [u.id for u in made.utterances if any("phonemes a second" in n for n in u.notes)] == [
-        lines[3].split("|")[0]
-    ]
+    assert [u.id for u in made.utterances if any("phonemes a second" in n for n in u.notes)] == [lines[3].split("|")[0]]
 
 
 def test_speakers_are_numbered_by_name(tmp_path):
@@ -248,9 +237,7 @@ def test_the_split_is_by_id_and_stays(tmp_path):
 
 def test_data_samples_split(tmp_path):
     names = [line.split("|")[0] for line in LINES]
-    held = held_out(
-        [Utterance(name, "", None, "", 1, [], [], "train") for name in names], SETTINGS.validation_share
-    )
+    held = held_out([Utterance(name, "", None, "", 1, [], [], "train") for name in names], SETTINGS.validation_share)
     assert 6 <= len(held) <= 12
 
 

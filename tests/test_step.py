@@ -17,7 +17,7 @@ from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import collate
 from tts_lab.training.module import MEL_WEIGHT, VitsTraining
-from tts_lab.training.precision import native_bfloat16
+from tts_lab.training.processor import native_bfloat16
 from tts_lab.vits.config import PRESETS, ModelConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")

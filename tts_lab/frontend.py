@@ -63,16 +63,12 @@ class Frontend:
     def __post_init__(self) -> None:
         problems = []
         if self.phoneme_type not in ("espeak", "text"):
-            problems.append(
-                f"phoneme_type is {self.phoneme_type!r}; this front end knows 'espeak' and 'text'"
-            )
+            problems.append(f"phoneme_type is {self.phoneme_type!r}; this front end knows 'espeak' and 'text'")
         if absent := [mark for mark in "_^$" if mark not in self.phoneme_id_map]:
             problems.append(f"the id map lacks {', '.join(absent)} (padding, begin and end of sentence)")
         largest = max((max(ids) for ids in self.phoneme_id_map.values() if ids), default=0)
         if largest >= self.num_symbols:
-            problems.append(
-                f"the id map goes up to {largest}, so num_symbols must be over it ({self.num_symbols})"
-            )
+            problems.append(f"the id map goes up to {largest}, so num_symbols must be over it ({self.num_symbols})")
         if problems:
             raise UserError("The front end cannot be built: " + "; ".join(problems) + ".")
 
@@ -124,9 +120,7 @@ class Frontend:
                 vowel_clusters=[list(cluster) for cluster in voice.get("vowel_clusters") or []],
             )
         except FileNotFoundError as error:
-            raise UserError(
-                f"{path}: there is no such file; a Piper voice has its .onnx.json beside it."
-            ) from error
+            raise UserError(f"{path}: there is no such file; a Piper voice has its .onnx.json beside it.") from error
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path} is not the configuration of a Piper voice: {type(error).__name__} {error}. "
@@ -186,6 +180,5 @@ def coverage(counts: Mapping[str, int], known: Collection[str]) -> Coverage:
 def _copy_map(id_map: Mapping[str, Any]) -> dict[str, list[int]]:
     # Old voices hold a bare number where newer ones hold a list.
     return {
-        symbol: [int(i) for i in (ids if isinstance(ids, (list, tuple)) else [ids])]
-        for symbol, ids in id_map.items()
+        symbol: [int(i) for i in (ids if isinstance(ids, (list, tuple)) else [ids])] for symbol, ids in id_map.items()
     }

@@ -41,9 +41,7 @@ def make_clip(data: bytes, settings: AudioSettings) -> Clip:
         resampled = trim(audio, rate, resampled, settings)
     seconds = len(resampled) / settings.sample_rate
     if seconds < settings.min_seconds:
-        raise Unusable(
-            f"{seconds:.2f} s is under {settings.min_seconds:g} s; record it again, or join it to another"
-        )
+        raise Unusable(f"{seconds:.2f} s is under {settings.min_seconds:g} s; record it again, or join it to another")
     if seconds > settings.max_seconds:
         raise Unusable(
             f"{seconds:.1f} s is over {settings.max_seconds:g} s; cut it at sentence ends into several clips"
@@ -56,9 +54,7 @@ def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[
     if not data:
         raise Unusable("the file is empty (0 bytes); copy or record it again")
     if missing := _missing_bytes(data):
-        raise Unusable(
-            f"the file is cut off: its header announces {missing} bytes more than it holds; copy it again"
-        )
+        raise Unusable(f"the file is cut off: its header announces {missing} bytes more than it holds; copy it again")
     notes: list[str] = []
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -66,18 +62,14 @@ def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[
             seconds = file.frames / rate
             if seconds > 10 * settings.max_seconds:
                 raise Unusable(
-                    f"{seconds:.0f} s long; cut it at sentence ends into clips of at most "
-                    f"{settings.max_seconds:g} s"
+                    f"{seconds:.0f} s long; cut it at sentence ends into clips of at most {settings.max_seconds:g} s"
                 )
             if rate < 8000:
-                raise Unusable(
-                    f"a sample rate of {rate} Hz is too low for speech; record at 16000 Hz or more"
-                )
+                raise Unusable(f"a sample rate of {rate} Hz is too low for speech; record at 16000 Hz or more")
             audio = file.read(dtype="float32", always_2d=True)
             if len(audio) < file.frames:
                 raise Unusable(
-                    f"the file is cut off: {len(audio)} of {file.frames} samples could be decoded; "
-                    "copy it again"
+                    f"the file is cut off: {len(audio)} of {file.frames} samples could be decoded; copy it again"
                 )
             bits = 8 if file.subtype in ("PCM_U8", "PCM_S8") else 16
             if file.subtype in _COARSE:
@@ -110,9 +102,7 @@ def check_clipping(audio: np.ndarray, bits: int, notes: list[str], settings: Aud
     at_limit = np.abs(audio) >= 1 - 2.0 ** (2 - bits)
     clipped = np.count_nonzero(at_limit[1:] & at_limit[:-1], axis=0).max() / len(audio)
     if clipped > settings.clipped_share:
-        raise Unusable(
-            f"clipped: {clipped:.2%} of its samples stand at full scale; record it at a lower gain"
-        )
+        raise Unusable(f"clipped: {clipped:.2%} of its samples stand at full scale; record it at a lower gain")
     if clipped:
         notes.append("a few samples stand at full scale")
 

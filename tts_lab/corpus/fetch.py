@@ -163,9 +163,7 @@ SOURCES = {
 }
 
 
-MISREAD = frozenset(
-    {"dir-instr", "invalid", "pbx-invalidpark", "queue-periodic-announce", "unidentified-no-callback"}
-)
+MISREAD = frozenset({"dir-instr", "invalid", "pbx-invalidpark", "queue-periodic-announce", "unidentified-no-callback"})
 """Clips whose text is misspelt or not what is said, found by comparing it with a recogniser's."""
 
 

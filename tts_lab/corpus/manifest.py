@@ -19,9 +19,7 @@ LAYOUTS = (
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
-def read_manifest(
-    source: Path | str, audio_dir: Path | str | None = None, audio_prefix: str | None = None
-) -> Manifest:
+def read_manifest(source: Path | str, audio_dir: Path | str | None = None, audio_prefix: str | None = None) -> Manifest:
     """Read `source`: a manifest file, or a folder that holds metadata.csv, or name.wav with name.txt.
 
     `audio_dir` is where the recordings are; by default the folder `wavs` or `wav` beside the manifest, or the

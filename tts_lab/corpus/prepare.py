@@ -57,9 +57,7 @@ def prepare(
     there and counted in a table.
     """
     if jobs is not None and jobs < 1:
-        raise UserError(
-            f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores."
-        )
+        raise UserError(f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     out = Path(out)
     manifest = read_manifest(Path(source), Path(audio_dir) if audio_dir else None, audio_prefix)
@@ -81,8 +79,7 @@ def prepare(
         raise UserError(
             f"{source}: too small to train: {len(corpus.utterances)} of "
             f"{len(corpus.utterances) + len(corpus.quarantined)} utterances are usable and at least "
-            f"{settings.min_utterances} are needed. "
-            + (f"First causes: {first}." if first else "Record more.")
+            f"{settings.min_utterances} are needed. " + (f"First causes: {first}." if first else "Record more.")
         )
     return corpus
 
@@ -100,9 +97,7 @@ def _outcomes(
         return
     # A fork server forks from a clean process: a notebook's threads and torch do not travel into the workers.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__]
-    )
+    context.set_forkserver_preload(["tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__])
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=start)
     try:
         running = {pool.submit(work, task) for task in islice(tasks, 2 * jobs)}
@@ -188,9 +183,7 @@ def _note_rates(kept: list[Utterance], settings: PrepareSettings) -> None:
     deviation = max(1.4826 * median(abs(rate - middle) for rate in rates), 0.05 * middle)
     for utterance, rate in zip(kept, rates, strict=True):
         if abs(rate - middle) > settings.rate_outlier * deviation:
-            utterance.notes.append(
-                f"{rate:.1f} phonemes a second against {middle:.1f} usually: does the text fit?"
-            )
+            utterance.notes.append(f"{rate:.1f} phonemes a second against {middle:.1f} usually: does the text fit?")
 
 
 def _missing(outcomes) -> dict[str, tuple[int, int]]:

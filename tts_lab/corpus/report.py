@@ -46,9 +46,7 @@ class Progress:
             self.console.print(f"{self.what}: {self.done} of {self.total}", highlight=False)
 
 
-def print_report(
-    console: Console, corpus: Corpus, missing: Mapping[str, tuple[int, int]], cached: int
-) -> None:
+def print_report(console: Console, corpus: Corpus, missing: Mapping[str, tuple[int, int]], cached: int) -> None:
     """The table of kept and quarantined, what was noted, and what the id map does not hold."""
     for note in corpus.manifest["notes"]:
         console.print(f"Note: {note}", highlight=False, markup=False)
@@ -87,9 +85,7 @@ def print_report(
 
 def _print_quarantined(console: Console, corpus: Corpus, at_most: int = 20) -> None:
     for q in corpus.quarantined[:at_most]:
-        console.print(
-            f"  quarantined {q.id} ({q.where}): {q.reason}", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(f"  quarantined {q.id} ({q.where}): {q.reason}", highlight=False, markup=False, soft_wrap=True)
     if len(corpus.quarantined) > at_most:
         console.print(
             f"  and {len(corpus.quarantined) - at_most} more, all in {corpus.folder / 'corpus.json'}:",

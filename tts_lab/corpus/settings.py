@@ -63,9 +63,7 @@ class PrepareSettings(AudioSettings):
     def __post_init__(self) -> None:
         problems = []
         if not 8000 <= self.sample_rate <= 48000:
-            problems.append(
-                f"sample_rate is {self.sample_rate}; it must be 8000 to 48000 (Piper: 16000 or 22050)"
-            )
+            problems.append(f"sample_rate is {self.sample_rate}; it must be 8000 to 48000 (Piper: 16000 or 22050)")
         if not 0 < self.validation_share < 1:
             problems.append(f"validation_share is {self.validation_share}; it must be between 0 and 1")
         if not 0 <= self.min_seconds < self.max_seconds:

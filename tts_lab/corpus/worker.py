@@ -79,9 +79,7 @@ def _prepare_audio(outcome: Outcome) -> None:
     try:
         data = outcome.row.audio.read_bytes()
     except OSError as error:
-        outcome.reason = (
-            outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
-        )
+        outcome.reason = outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
         return
     name = hashlib.sha256(_job.salt + data).hexdigest()[:24]
     record_path = _job.folder / "audio" / f"{name}.json"

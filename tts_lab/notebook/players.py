@@ -62,9 +62,7 @@ def player(path: Path, label: str = "", page: Path | None = None) -> Html:
     )
 
 
-def grid(
-    sentences: Sequence[str], columns: Mapping[str, Sequence[Path | None]], page: Path | None = None
-) -> Html:
+def grid(sentences: Sequence[str], columns: Mapping[str, Sequence[Path | None]], page: Path | None = None) -> Html:
     """Sentences down, voices across, so that the same words are heard side by side.
 
     `columns` maps a voice's label to one recording for each sentence, in the same order; None where that voice has not

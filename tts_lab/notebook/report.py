@@ -125,9 +125,7 @@ def _head(workspace: Path, evaluation: dict) -> str:
 
 def _scores(evaluation: dict) -> str:
     human = evaluation["human"]
-    rows = [
-        [cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in [*evaluation["scores"], human]
-    ]
+    rows = [[cell(row.get(key), form) for key, (_, form) in COLUMNS.items()] for row in [*evaluation["scores"], human]]
     header = [name for name, _ in COLUMNS.values()]
     return (
         "<h2>Before and after</h2>"

@@ -26,7 +26,7 @@ from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.precision import native_bfloat16
+from tts_lab.training.processor import keep_freed_memory, native_bfloat16
 from tts_lab.training.warm_start import warm_start
 from tts_lab.vits.config import PRESETS, ModelConfig
 
@@ -41,6 +41,7 @@ def train(config: TrainConfig) -> Path:
         UserError: anything the person can mend, before the first step wherever it can be known then.
     """
     _quiet_libraries()
+    keep_freed_memory()
     checkpoints = config.run / "checkpoints"
     resume = _resume_from(config, checkpoints)
     if config.precision == "auto":

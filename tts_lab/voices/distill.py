@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from tts_lab.features import Spectrogram, host_spectrogram
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
-from tts_lab.training.precision import native_bfloat16
+from tts_lab.training.processor import keep_freed_memory, native_bfloat16
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.reading import reading
@@ -77,9 +77,7 @@ class Recovery:
     mel_after: float
 
 
-def recover_posterior(
-    model: Synthesizer, graph: VoiceGraph, frontend: Frontend, settings: DistillSettings
-) -> Recovery:
+def recover_posterior(model: Synthesizer, graph: VoiceGraph, frontend: Frontend, settings: DistillSettings) -> Recovery:
     """Fit `model.enc_q` to what the voice in `graph` does, in place; every other part must be loaded already."""
     spoken = _read_aloud(model, graph, frontend, settings)
     rate = model.config.sample_rate
@@ -92,9 +90,7 @@ def recover_posterior(
     return Recovery(settings.steps, samples / rate, before, mel_distance(model, held_out))
 
 
-def _read_aloud(
-    model: Synthesizer, graph: VoiceGraph, frontend: Frontend, settings: DistillSettings
-) -> list[Spoken]:
+def _read_aloud(model: Synthesizer, graph: VoiceGraph, frontend: Frontend, settings: DistillSettings) -> list[Spoken]:
     chooser = random.Random(settings.seed)
     session = graph.session(expose_latent=True, seed=settings.seed)
     config, wanted, spoken = model.config, settings.minutes * 60 * model.config.sample_rate, []
@@ -139,6 +135,7 @@ def _fit(model: Synthesizer, spoken: list[Spoken], settings: DistillSettings) ->
     """Gaussian negative log-likelihood of z over random crops."""
     if settings.steps == 0:
         return
+    keep_freed_memory()
     chooser = random.Random(settings.seed)
     crop = min(settings.crop_frames, max(s.latent.shape[1] for s in spoken))
     long_enough = [s for s in spoken if s.latent.shape[1] >= crop]

@@ -52,9 +52,7 @@ class VoiceGraph:
         self.weights = self._named_weights()
         parts = {"enc_p.emb.": "the phoneme embedding", "enc_p.encoder.": "the text encoder (enc_p)"}
         parts |= {"dp.": "the duration predictor (dp)", "flow.": "the flow", "dec.": "the decoder (dec)"}
-        missing += [
-            what for name, what in parts.items() if not any(weight.startswith(name) for weight in self.weights)
-        ]
+        missing += [what for name, what in parts.items() if not any(weight.startswith(name) for weight in self.weights)]
         if missing:
             raise UserError(f"{path} is not a Piper voice: it lacks {', '.join(missing)}.")
 
