@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from piper.train.vits import models, modules, transforms
+from piper.train.vits import attentions, models, modules, transforms
 
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
@@ -75,6 +75,24 @@ def test_layer_equals_pipers(build, conditioned, reverse):
         torch.manual_seed(2)
         results.append(model(x * mask, mask, g=g, **kwargs))
     torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, 5, 40])  # shorter than the window, about it, longer
+def test_attention_equals_pipers_with_its_gradients(length):
+    piper = randomised(attentions.MultiHeadAttention(12, 12, 2, window_size=4))
+    ours = make_static(attentions.MultiHeadAttention(12, 12, 2, window_size=4)).eval()
+    ours.load_state_dict(piper.state_dict())
+    x, lengths = torch.randn(3, 12, length), torch.tensor([length, length - 1, 1])
+    valid = (torch.arange(length) < lengths[:, None]).float()[:, None]
+    mask = valid.unsqueeze(2) * valid.unsqueeze(-1)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [model(i, i, mask) for model, i in zip((piper, ours), inputs, strict=True)]
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+    for output in outputs:
+        (output * valid).square().sum().backward()
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad, rtol=1e-4, atol=1e-5)
+    for (name, a), b in zip(ours.named_parameters(), piper.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_weight_norm_from_primitives_equals_torchs_with_its_gradient():

@@ -8,12 +8,13 @@ functionalization, boolean masks and ``_weight_norm`` fall back to the CPU, Torc
 import math
 
 import torch
-from piper.train.vits import models, modules
+from piper.train.vits import attentions, models, modules
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.weight_norm import WeightNorm
 
 from tts_lab.vits import filtering
+from tts_lab.vits.attention import MultiHeadAttention
 
 MIN_BIN = 1e-3  # least width and height of a spline bin, and least derivative at a knot
 MIN_DERIVATIVE = 1e-3
@@ -193,6 +194,7 @@ def _knots(unnormalised: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
 REPLACEMENTS: dict[type, type] = {
     nn.Conv1d: Conv1d,
+    attentions.MultiHeadAttention: MultiHeadAttention,
     modules.WN: WN,
     modules.ResidualCouplingLayer: ResidualCouplingLayer,
     modules.ConvFlow: ConvFlow,
