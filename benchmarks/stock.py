@@ -34,13 +34,18 @@ def stock_model(**settings):
     return VitsModel(mos_metric=None, **settings)
 
 
-def stock_batch(batch: Batch, audio: Tensor):
-    """Piper's batch of the same utterances; ``audio (B, 1, F * hop)`` is the whole waveforms, zero-padded."""
+def stock_batch(batch: Batch):
+    """Piper's batch of the same utterances. Of the waveforms it reads only the segments, so only those are there."""
     from piper.train.vits.dataset import Batch as StockBatch
 
+    rows, _, samples = batch.segment.shape
+    hop = samples // batch.segment_spectrogram.shape[-1]
+    audio = torch.zeros(rows, 1, batch.spectrogram.shape[-1] * hop)
+    for row, start in enumerate(batch.starts * hop):
+        audio[row, :, start : start + samples] = batch.segment[row]
     return StockBatch(
         phoneme_ids=batch.phonemes, phoneme_lengths=batch.phoneme_lengths, spectrograms=batch.spectrogram,
-        spectrogram_lengths=batch.frames, audios=audio, audio_lengths=batch.frames * 256, speaker_ids=batch.speakers,
+        spectrogram_lengths=batch.frames, audios=audio, audio_lengths=batch.frames * hop, speaker_ids=batch.speakers,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Our training step against stock Piper's: the same modules, draws and batch, alternating in one process."""
+"""Our training step against stock Piper's: the same modules, draws and batches, alternating in one process."""
 
 import argparse
 import time
@@ -6,39 +6,29 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.stock import segment_starts, stock_batch, stock_model, stock_step
-from tts_lab import buckets
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.data import collate
+from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.processor import keep_freed_memory
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.synthesizer import Batch
 
 
-def real_batch(corpus: Corpus, rows: int) -> tuple[Batch, Tensor]:
-    """The ``rows`` longest training utterances as one batch, and their whole waveforms ``(B, 1, F * hop)``."""
-    model = PRESETS["medium"]
-    hop = model.spectrogram.hop_length
-    utterances = sorted(corpus.train, key=lambda u: u.samples)[-rows:]
-    lengths = [(len(u.phoneme_ids), u.samples // hop) for u in utterances]
-    (bucket,) = buckets.plan(lengths, 1, groups=range(rows))
-    batch = collate(corpus, [[u] for u in utterances], bucket, model, np.random.default_rng(0))
-    audio = torch.zeros(rows, 1, bucket.frames * hop)
-    for row, utterance in enumerate(utterances):
-        samples = torch.from_numpy(corpus.waveform(utterance))[: int(batch.frames[row]) * hop]
-        audio[row, 0, : len(samples)] = samples
-    return batch, audio
+def real_batches(corpus: Corpus, rows: int, count: int) -> list[Batch]:
+    """The first ``count`` batches of ``rows`` rows that a run on ``corpus`` trains on, of all its shapes."""
+    data = CorpusData(corpus, PRESETS["medium"], TrainConfig(corpus.folder, max_steps=count, batch_size=rows))
+    steps = data.train_dataloader().dataset
+    return [steps[step][0] for step in range(count)]
 
 
 def pair(corpus: Corpus):
-    """Stock and ours with equal parameters: two functions that do one update, and the two models."""
+    """Stock and ours with equal parameters: two functions that update from a batch, and the two models."""
     torch.manual_seed(0)
     stock = stock_model()
     ours = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), TrainConfig(corpus.folder, max_steps=1), 1, 1)
@@ -46,14 +36,12 @@ def pair(corpus: Corpus):
     ours.model_g.load_state_dict(stock.model_g.state_dict())
     ours.model_d.load_state_dict(stock.model_d.state_dict())
     stock_optimizers, (ours_g, ours_d) = stock.configure_optimizers()[0], ours.configure_optimizers()[0]
-    batch, audio = real_batch(corpus, 8)
-    theirs = stock_batch(batch, audio)
 
-    def stock_update() -> None:
+    def stock_update(batch: Batch) -> None:
         with segment_starts(batch.starts):
-            stock_step(stock, stock_optimizers, theirs)
+            stock_step(stock, stock_optimizers, stock_batch(batch))
 
-    def our_update() -> None:
+    def our_update(batch: Batch) -> None:
         ours.accumulate_gradients(batch)
         ours._update(ours_g, "g")
         ours._update(ours_d, "d")
@@ -74,22 +62,25 @@ def update_error(stock: nn.Module, ours: nn.Module) -> float:
 
 def measure(corpus_folder: Path, pairs: int = 8) -> list[dict[str, Any]]:
     keep_freed_memory()  # as our training does; stock gains by it too
-    stock_update, our_update, stock, ours = pair(Corpus.load(corpus_folder))
-    for step in range(3):
+    corpus = Corpus.load(corpus_folder)
+    stock_update, our_update, stock, ours = pair(corpus)
+    batches = real_batches(corpus, 8, 3 + pairs)
+    for step, batch in enumerate(batches[:3]):
         for update in (stock_update, our_update):
             torch.manual_seed(step)
-            update()
+            update(batch)
     error = max(update_error(stock.model_g, ours.model_g), update_error(stock.model_d, ours.model_d))
     print(f"parameters after 3 steps: {error:.1e} apart")
     samples = []
-    for _ in range(pairs):
+    for batch in batches[3:]:
         seconds = []
         for update in (stock_update, our_update):
             began = time.perf_counter()
-            update()
+            update(batch)
             seconds.append(time.perf_counter() - began)
         samples.append(seconds[0] / seconds[1])
-        print(f"stock {seconds[0]:.2f} s, ours {seconds[1]:.2f} s: {samples[-1]:.2f}", flush=True)
+        shape = f"{batch.phonemes.shape[1]} phonemes x {batch.spectrogram.shape[2]} frames"
+        print(f"{shape}: stock {seconds[0]:.2f} s, ours {seconds[1]:.2f} s: {samples[-1]:.2f}", flush=True)
     return [
         {"name": "train_step_vs_stock", "value": median(samples), "unit": "x", "bar": 1.4, "goal": 2.0,
          "samples": samples},

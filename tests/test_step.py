@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.stock import segment_starts, stock_batch, stock_model, stock_step
-from benchmarks.train_step import real_batch, update_error
+from benchmarks.train_step import real_batches, update_error
 from tts_lab import buckets
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.prepare import PrepareSettings, prepare
@@ -37,8 +37,8 @@ def pair(corpus):
     ours = training(corpus)
     ours.model_g.load_state_dict(stock.model_g.state_dict())
     ours.model_d.load_state_dict(stock.model_d.state_dict())
-    batch, audio = real_batch(corpus, 2)
-    return stock, ours, batch, stock_batch(batch, audio)
+    (batch,) = real_batches(corpus, 2, 1)
+    return stock, ours, batch, stock_batch(batch)
 
 
 def training(corpus: Corpus, **settings) -> VitsTraining:
