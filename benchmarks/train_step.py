@@ -42,9 +42,7 @@ def pair(corpus: Corpus):
             stock_step(stock, stock_optimizers, stock_batch(batch))
 
     def our_update(batch: Batch) -> None:
-        ours.accumulate_gradients(batch)
-        ours._update(ours_g, "g")
-        ours._update(ours_d, "d")
+        ours.update([batch], ours_g, ours_d)
 
     return stock_update, our_update, stock, ours
 

@@ -93,9 +93,7 @@ def test_three_updates_give_the_same_parameters(corpus, pair):
         with segment_starts(batch.starts):
             stock_step(stock, stock_optimizers, theirs)
         torch.manual_seed(step)
-        ours.accumulate_gradients(batch)
-        ours._update(ours_g, "g")
-        ours._update(ours_d, "d")
+        ours.update([batch], ours_g, ours_d)
     assert update_error(stock.model_g, ours.model_g) < 1e-4
     assert update_error(stock.model_d, ours.model_d) < 1e-4
 

@@ -1,6 +1,8 @@
 """The command ``tts-lab``: one thin function a verb. Heavy imports are inside, so that each verb starts fast."""
 
 import json as files
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -111,6 +113,37 @@ def train(config: TrainConfig) -> None:
     run(config)
 
 
+def preflight(
+    config: TrainConfig,
+    instance: str = "trn1.2xlarge",
+    hourly_rate: float | None = None,
+    save_hlo: Path | None = None,
+    json: Path | None = None,
+) -> None:
+    """Before trn1 is paid for: every graph of the run traced for Neuron here, checked, and its cost forecast.
+
+    Args:
+        config: the run, as for `tts-lab train`.
+        instance: AWS instance type: trn1.2xlarge, trn1.32xlarge or trn1n.32xlarge.
+        hourly_rate: what an hour of it costs; the whole run's price is then forecast, too.
+        save_hlo: write every graph there for neuronx-cc, and print the line that compiles it.
+        json: also write findings and forecast to this file.
+    """
+    from tts_lab.preflight import report
+    from tts_lab.preflight.forecast import find_instance
+    from tts_lab.preflight.run import preflight_run
+
+    core = find_instance(instance)
+    result, runs = preflight_run(config)
+    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
+    report.show(result, forecast)
+    if save_hlo:
+        print("\n".join(result.save_hlo(save_hlo)))
+    _report(json, forecast)
+    if result.errors:
+        raise UserError(f"{len(result.errors)} errors: this run would not compile, or not compute right, on {instance}")
+
+
 def evaluate(
     checkpoint: Path,
     corpus: Path,
@@ -201,6 +234,11 @@ def _parser() -> ArgumentParser:
     training.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
     training.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
     verbs.add_subcommand("train", training)
+    checking = ArgumentParser(description=preflight.__doc__.split("Args:")[0])
+    checking.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
+    checking.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+    checking.add_function_arguments(preflight, as_group=False, skip={"config"})
+    verbs.add_subcommand("preflight", checking)
     return parser
 
 
@@ -223,6 +261,15 @@ def main(arguments: list[str] | None = None) -> int:
             case "train":
                 options.pop("config", None)
                 train(TrainConfig(**options))
+            case "preflight":
+                from tts_lab.devices.lowering import ENVIRONMENT
+
+                if not ENVIRONMENT.items() <= os.environ.items():  # it must stand before torch is imported
+                    again = [sys.executable, "-m", "tts_lab.cli", *arguments]
+                    return subprocess.run(again, env=os.environ | ENVIRONMENT).returncode
+                options.pop("config", None)
+                config = TrainConfig(**{field.name: options.pop(field.name) for field in fields(TrainConfig)})
+                preflight(config, **options)
             case "prepare":
                 settings = {field.name: options.pop(field.name) for field in fields(PrepareSettings)}
                 prepare(settings=PrepareSettings(**settings), **options)

@@ -102,7 +102,8 @@ class Spectrogram(nn.Module):
 
     def mel(self, magnitude: Tensor) -> Tensor:
         """Log-mel spectrogram ``(B, n_mels, frames)`` of a magnitude spectrogram ``(B, bins, frames)``."""
-        return torch.log(torch.clamp(self.mel_filters @ magnitude, min=MEL_FLOOR))
+        energy = self.mel_filters @ magnitude
+        return torch.log(torch.maximum(energy, torch.full_like(energy, MEL_FLOOR)))  # clamp's gradient compares in f64
 
 
 def host_spectrogram(audio: Tensor, settings: SpectrogramSettings) -> Tensor:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
+from tts_lab.vits.synthesizer import Synthesizer
 
 SAMPLE_NOISE = (0.667, 1.0, 0.8)  # noise, length and duration-noise scales: Piper's defaults
 
@@ -73,14 +74,24 @@ class Samples(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         rate = module.header.model.sample_rate
         module.eval()
+        speaker = on_host(module.model_g)
         for number, ids in enumerate(self.ids):
             torch.manual_seed(number)
-            audio = spoken(module.model_g, ids)
+            audio = spoken(speaker, ids)
             soundfile.write(folder / f"{number}.wav", audio, rate)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_audio(f"sample/{number}", audio[None], trainer.global_step, rate)
         module.train()
+
+
+def on_host(generator: Synthesizer) -> Synthesizer:
+    """The generator itself, or a copy on the CPU where each sentence would be a new graph to compile."""
+    if next(generator.parameters()).device.type != "xla":
+        return generator
+    copy = Synthesizer(generator.config)
+    copy.load_state_dict({name: value.cpu() for name, value in generator.state_dict().items()})
+    return copy.eval()
 
 
 @torch.no_grad()

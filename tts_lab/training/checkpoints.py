@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.errors import UserError
 from tts_lab.vits.config import ModelConfig
@@ -152,7 +153,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, written and read by the rules of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save_atomically(checkpoint, path)
+        # Files name no device: what was saved on one loads on any.
+        save_atomically(move_data_to_device(checkpoint, torch.device("cpu")), path)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         return load_safely(path)

@@ -88,8 +88,8 @@ class TrainConfig:
     """Decides initial weights, data order, segments, noise and dropout."""
     workers: int = 1
     """Data loading processes."""
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    accelerator: Literal["auto", "cpu", "cuda", "xla", "neuron"] = "auto"
+    """Where to train. xla: torch-xla's CPU client, to try what trn1 would do; neuron: a NeuronCore of trn1."""
     resume: str = "auto"
     """auto: from the newest checkpoint in the run folder, if any; never: refuse a used folder; or a checkpoint."""
 

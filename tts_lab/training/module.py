@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tts_lab.devices import Device, HostDevice
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
 from tts_lab.training.checkpoints import Checkpoint
@@ -29,10 +30,17 @@ class VitsTraining(L.LightningModule):
     to which no weight gradient of the discriminators is computed.
     """
 
-    def __init__(self, header: Checkpoint, config: TrainConfig, steps_per_epoch: int, total_steps: int) -> None:
+    def __init__(
+        self,
+        header: Checkpoint,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        total_steps: int,
+        hardware: Device | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.header, self.config = header, config
+        self.header, self.config, self.hardware = header, config, hardware or HostDevice(config.accelerator)
         self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor)
@@ -43,15 +51,33 @@ class VitsTraining(L.LightningModule):
         """One update of generator and discriminators from ``config.accumulate`` batches."""
         # Every draw of a step depends on the seed and the step alone, so that a resumed run draws the same.
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
-        optimizer_g, optimizer_d = self.optimizers()
         adversarial = self.global_step >= self.config.adversarial_from
-        for batch in batches:
-            self.log_dict(self.accumulate_gradients(batch, adversarial, 1 / len(batches)))
-        self._update(optimizer_g, "g")  # through Lightning, which counts it as the step
-        if adversarial:
-            self._update(optimizer_d.optimizer, "d")
+        sides = dict(zip("gd" if adversarial else "g", self.optimizers(), strict=False))
+        rates = {f"learning_rate_{side}": optimizer.param_groups[0]["lr"] for side, optimizer in sides.items()}
+        measured = self.update(batches, *self.optimizers(), adversarial)
         for schedule in self.lr_schedulers():
             schedule.step()
+        values = torch.stack(list(measured.values()))  # part of every step's graph, read after few
+        self.hardware.step_end()
+        if self.global_step % self.config.log_every == 0:
+            self.log_dict(dict(zip(measured, values.tolist(), strict=True)) | rates)
+
+    def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
+        """All of a step that the device computes.
+
+        Args:
+            optimizer_g: of the generator; through Lightning, which counts its step as the run's.
+            optimizer_d: of the discriminators, used only where ``adversarial``.
+
+        Returns:
+            The terms of the last batch's losses and the gradients' norms, detached scalars.
+        """
+        for batch in batches:
+            measured = self.accumulate_gradients(batch, adversarial, 1 / len(batches))
+        measured["grad_norm_g"] = self._update(optimizer_g)
+        if adversarial:
+            measured["grad_norm_d"] = self._update(getattr(optimizer_d, "optimizer", optimizer_d))
+        return measured
 
     def accumulate_gradients(self, batch: Batch, adversarial: bool = True, share: float = 1.0) -> dict[str, Tensor]:
         """Forward and backward of one batch: adds ``share`` times its gradients to the parameters'.
@@ -59,7 +85,7 @@ class VitsTraining(L.LightningModule):
         Returns:
             Every term of the losses, detached scalars.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with self.hardware.autocast(self.config.precision):
             generated = self.model_g(batch)
             terms = self.reconstruction(generated, batch)
             loss = MEL_WEIGHT * terms["mel"] + terms["kl"] + terms["duration"]
@@ -92,22 +118,25 @@ class VitsTraining(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         torch.manual_seed(self.config.seed)  # every validation draws the same noise
+        self.validated: list[dict[str, Tensor]] = []
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        terms = self.reconstruction(self.model_g(batch), batch)
-        self.log_dict({f"val_{name}": term for name, term in terms.items()}, batch_size=len(batch.frames))
+        self.validated.append(self.reconstruction(self.model_g(batch), batch))
+        self.hardware.step_end()
+
+    def on_validation_epoch_end(self) -> None:
+        for name in self.validated[0]:
+            self.log(f"val_{name}", sum(float(terms[name]) for terms in self.validated) / len(self.validated))
 
     def configure_optimizers(self):
         """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""
-        # The fused kernels make one pass over memory; XLA traces the plain ones.
-        fused = self.device.type in ("cpu", "cuda")
         c = self.config
         trained = [p for p in self.model_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f"freeze {c.freeze} leaves no parameter of the generator to train")
         optimizers = [
-            torch.optim.AdamW(trained, lr=c.learning_rate, betas=(0.8, 0.99), eps=1e-9, fused=fused),
-            torch.optim.AdamW(self.model_d.parameters(), lr=c.learning_rate_d, betas=(0.5, 0.9), eps=1e-9, fused=fused),
+            self.hardware.adamw(trained, lr=c.learning_rate, betas=(0.8, 0.99), eps=1e-9),
+            self.hardware.adamw(self.model_d.parameters(), lr=c.learning_rate_d, betas=(0.5, 0.9), eps=1e-9),
         ]
         return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate) for optimizer in optimizers]
 
@@ -132,12 +161,12 @@ class VitsTraining(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["tts_lab"] = self.header.header()
 
-    def _update(self, optimizer, side: str) -> None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
-        self.log_dict({f"grad_norm_{side}": norm, f"learning_rate_{side}": optimizer.param_groups[0]["lr"]})
+    def _update(self, optimizer) -> Tensor:
+        """One optimizer step; returns the norm the gradients had before clipping."""
+        norm = self.hardware.reduce_and_clip(getattr(optimizer, "optimizer", optimizer), self.config.clip)
         optimizer.step()
         optimizer.zero_grad()
+        return norm
 
     def _part(self, name: str) -> nn.Module:
         try:

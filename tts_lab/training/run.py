@@ -18,6 +18,7 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.devices import open_device
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import KeepSteps, Samples, Terminal, best_and_last
@@ -46,16 +47,17 @@ def train(config: TrainConfig) -> Path:
     resume = _resume_from(config, checkpoints)
     if config.precision == "auto":
         config = replace(config, precision="bf16" if native_bfloat16(config.accelerator) else "32")
+    hardware = open_device(config.accelerator)
     corpus = Corpus.load(config.corpus)
     source = read_checkpoint(config.warm_start) if config.warm_start else None
-    header = _header(config, corpus, source)
+    header = voice_header(config, corpus, source)
     data = CorpusData(corpus, header.model, config)
     changes = _changes(config)
     say = _start_log(config, data)
     say(data.describe())
 
     torch.manual_seed(config.seed)
-    module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps)
+    module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware)
     if resume:
         data.first_step = int(load_safely(resume)["global_step"])
         if data.first_step >= data.total_steps:
@@ -66,7 +68,7 @@ def train(config: TrainConfig) -> Path:
         say(str(warm_start(module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold)))
 
     trainer = L.Trainer(
-        accelerator=config.accelerator, devices=1, max_steps=data.total_steps, max_epochs=-1,
+        **hardware.lightning(), max_steps=data.total_steps, max_epochs=-1,
         logger=[
             MetricsCsv(config.run, data.steps_per_epoch, data.first_step),
             TensorBoardLogger(config.run, name="", version="tensorboard"),
@@ -112,7 +114,7 @@ def _changes(config: TrainConfig) -> list[str]:
     ]
 
 
-def _header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
+def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
     """What the run's checkpoints will say about the voice."""
     speakers = corpus.speakers if len(corpus.speakers) > 1 else {}
     if config.preset is None and source is not None:

@@ -125,6 +125,16 @@ class StochasticDurationPredictor(models.StochasticDurationPredictor):
         return z, total
 
 
+class Log(modules.Log):
+    """``log(max(x, 1e-5))``, the first flow of the duration predictor."""
+
+    def forward(self, x: Tensor, x_mask: Tensor, reverse: bool = False, **_: object):
+        if reverse:
+            return torch.exp(x) * x_mask
+        y = torch.log(torch.maximum(x, torch.full_like(x, 1e-5))) * x_mask  # the gradient of a clamp compares in f64
+        return y, torch.sum(-y, [1, 2])
+
+
 def _standard_normal(z: Tensor, mask: Tensor) -> Tensor:
     """Log-likelihood ``(B,)`` of ``z (B, C, T)`` under a standard normal, over unmasked positions."""
     return (-0.5 * (math.log(2 * math.pi) + z.square()) * mask).sum([1, 2])
@@ -144,7 +154,7 @@ def rational_quadratic_spline(
     Returns:
         The transformed input and the log of the absolute derivative, both ``(...)``.
     """
-    inside = (x >= -bound) & (x <= bound)
+    inside = x.clamp(-bound, bound) == x
     x_in = torch.where(inside, x, torch.zeros_like(x))  # keeps the unused branch and its gradient finite
     edge = math.log(math.exp(1 - MIN_DERIVATIVE) - 1)  # softplus of it plus the minimum is 1: matches the identity
     slopes = MIN_DERIVATIVE + F.softplus(F.pad(derivatives, (1, 1), value=edge))
@@ -198,6 +208,7 @@ REPLACEMENTS: dict[type, type] = {
     modules.WN: WN,
     modules.ResidualCouplingLayer: ResidualCouplingLayer,
     modules.ConvFlow: ConvFlow,
+    modules.Log: Log,
     models.StochasticDurationPredictor: StochasticDurationPredictor,
 }
 

@@ -1,0 +1,41 @@
+"""What a training step asks of the thing it runs on."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Device(Protocol):
+    """CPU, GPU or NeuronCore behind one small interface; the step knows no other."""
+
+    torch: torch.device
+    """Where tensors live."""
+    rank: int
+    """This process among all of the run, from 0."""
+    world: int
+    """How many processes the run has."""
+
+    def autocast(self, precision: str) -> AbstractContextManager:
+        """Convolutions and products in bfloat16 where ``precision`` is "bf16"; a no-op where it is "32"."""
+
+    def adamw(self, parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Optimizer:
+        """AdamW in the form that is cheapest here."""
+
+    def reduce_and_clip(self, optimizer: torch.optim.Optimizer, limit: float | None) -> Tensor:
+        """Make the gradients the mean over all processes, then scale them to a norm of at most ``limit``.
+
+        Returns:
+            The norm before the scaling, a scalar.
+        """
+
+    def step_end(self) -> None:
+        """A step, or a batch of a validation, is complete: what was only noted down may now run, as one graph."""
+
+    def lightning(self) -> dict[str, Any]:
+        """The arguments of ``lightning.Trainer`` that put a run on this device."""
+
+    def counters(self) -> dict[str, float]:
+        """What the device counted since the start: graphs compiled, operations that fell back to the CPU."""

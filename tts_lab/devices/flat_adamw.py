@@ -1,0 +1,84 @@
+"""AdamW on one flat buffer: a dozen operations an update, where one tensor after another takes a dozen each.
+
+On a lazy device every operation is noted down anew at every step, and the host's time for that is what a step waits
+for. Here the gradients are joined once, reduced, clipped and applied as one vector.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatAdamW(torch.optim.Optimizer):
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2), the numbers and the state dict of ``torch.optim.AdamW``.
+
+    The learning rate and the bias corrections enter the graph as data, so that no value of them compiles anew.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], eps: float,
+        weight_decay: float = 0.01,
+    ) -> None:  # fmt: skip
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        (self.group,) = self.param_groups
+        self.parameters: list[nn.Parameter] = self.group["params"]
+        self.steps = 0
+        self.gradient: Tensor | None = None
+        self.exp_avg, self.exp_avg_sq = (torch.zeros_like(self.joined()) for _ in range(2))
+
+    def joined(self) -> Tensor:
+        """All parameters end to end, a copy."""
+        return torch.cat([p.detach().flatten() for p in self.parameters])
+
+    @torch.no_grad()
+    def join_gradients(self) -> Tensor:
+        """All gradients end to end; what is done to this vector in place is what ``step`` applies."""
+        self.gradient = torch.cat([p.grad.flatten() for p in self.parameters])
+        return self.gradient
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        if closure is not None:  # Lightning's, which does nothing where the optimization is manual
+            closure()
+        self.steps += 1
+        (beta1, beta2), lr = self.group["betas"], self.group["lr"]
+        numbers = [1 - lr * self.group["weight_decay"], lr / (1 - beta1**self.steps), math.sqrt(1 - beta2**self.steps)]
+        decay, rate, root = torch.tensor(numbers).to(self.exp_avg.device).unbind()
+        gradient = self.gradient
+        self.exp_avg.lerp_(gradient, 1 - beta1)
+        self.exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        moved = self.joined() * decay - rate * self.exp_avg / (self.exp_avg_sq.sqrt() / root + self.group["eps"])
+        for parameter, part in zip(self.parameters, self._parts(moved), strict=True):
+            parameter.copy_(part)
+        self.gradient = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """As ``torch.optim.AdamW`` has it, so that a run can go on elsewhere."""
+        averages = zip(self._parts(self.exp_avg.cpu()), self._parts(self.exp_avg_sq.cpu()), strict=True)
+        state = {
+            i: {"step": torch.tensor(float(self.steps)), "exp_avg": a.clone(), "exp_avg_sq": b.clone()}
+            for i, (a, b) in enumerate(averages)
+        }
+        settings = {key: value for key, value in self.group.items() if key != "params"}
+        return {"state": state, "param_groups": [settings | {"params": list(range(len(self.parameters)))}]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        (group,), states = state_dict["param_groups"], state_dict["state"]
+        own = self.group.keys() - {"params"}
+        self.group.update({key: value for key, value in group.items() if key in own | {"initial_lr"}})
+        if states:
+            ordered = [states[i] for i in group["params"]]
+            self.steps = int(ordered[0]["step"])
+            for name in ("exp_avg", "exp_avg_sq"):
+                joined = torch.cat([state[name].flatten() for state in ordered])
+                setattr(self, name, joined.to(self.exp_avg.device))
+
+    def _parts(self, joined: Tensor) -> Iterable[Tensor]:
+        """The pieces of a flat vector in the parameters' shapes."""
+        start = 0
+        for parameter in self.parameters:
+            yield joined[start : start + parameter.numel()].view(parameter.shape)
+            start += parameter.numel()

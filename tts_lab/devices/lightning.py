@@ -1,0 +1,54 @@
+"""Lightning's accelerator and strategy for the lazy-tensor devices, without its assumption of a TPU.
+
+Lightning's own (``XLAAccelerator``, ``SingleDeviceXLAStrategy``, ``XLAPrecision``) look for a TPU, cut the graph
+at every optimizer step, so twice a batch for a GAN, and never in validation. Here the training step itself says
+where the graph ends (``Device.step_end``), and values that Lightning wants to look at go to the host.
+"""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+
+class XlaAccelerator(Accelerator):
+    """One core of an XLA client that is open already."""
+
+    def setup_device(self, device: torch.device) -> None:
+        pass
+
+    def teardown(self) -> None:
+        pass
+
+    def get_device_stats(self, device: torch.device) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def parse_devices(devices: Any) -> int:
+        return int(devices)
+
+    @staticmethod
+    def get_parallel_devices(devices: int) -> list[torch.device]:
+        return [torch.device("xla")] * devices
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    @staticmethod
+    def name() -> str:
+        return "xla"
+
+
+class XlaStrategy(SingleDeviceStrategy):
+    """One process, one core."""
+
+    def reduce(self, tensor: Any | Tensor, *_: Any, **__: Any) -> Any | Tensor:
+        """The value on the host: Lightning looks at it (has every rank a batch?), which would compile a graph each."""
+        return tensor.cpu() if isinstance(tensor, Tensor) else tensor

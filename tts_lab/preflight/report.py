@@ -1,0 +1,87 @@
+"""The findings and the forecast, for the terminal and for machines."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tts_lab.preflight import Preflight
+from tts_lab.preflight.forecast import ASSUMPTIONS, Instance, seconds
+
+COLOURS = {"error": "red", "warning": "yellow"}
+
+
+def to_dict(
+    result: Preflight, runs: Mapping[str, int], instance: Instance, bf16: bool, hourly_rate: float | None = None
+) -> dict[str, Any]:
+    """Plain types only; times in seconds, sizes in bytes.
+
+    Args:
+        runs: how many times the whole run runs each graph.
+        hourly_rate: of the instance, in any currency; the price is then in it.
+    """
+    graphs = []
+    for graph in result.graphs:
+        times = seconds(graph.work, instance, bf16, graph.trace_seconds or 0.0)
+        graphs.append(
+            {"name": graph.name, "runs": runs.get(graph.name, 0), "instructions": graph.instructions,
+             "trace_seconds": graph.trace_seconds, **asdict(graph.work), "seconds": list(times)}
+        )  # fmt: skip
+    total = [sum(graph["runs"] * graph["seconds"][i] for graph in graphs) for i in range(2)]
+    return {
+        "instance": asdict(instance), "bf16": bf16, "assumptions": ASSUMPTIONS, "graphs": graphs, "run_seconds": total,
+        "price": [hourly_rate * time / 3600 for time in total] if hourly_rate else None,
+        "findings": [asdict(finding) for finding in result.findings],
+    }  # fmt: skip
+
+
+def show(result: Preflight, forecast: dict[str, Any]) -> None:
+    """Print both tables."""
+    console = Console()
+    console.print(findings_table(result))
+    console.print(forecast_table(forecast))
+    hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
+    price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
+    console.print(f"The whole run on one core: {hours} hours{price}, compiling not counted.")
+    console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
+
+
+def findings_table(result: Preflight) -> Table:
+    """One row a rule and code, with the Python lines it fired at."""
+    counts = {s: sum(f.severity == s for f in result.findings) for s in COLOURS}
+    table = Table(title=f"Preflight: {counts['error']} errors, {counts['warning']} warnings", show_lines=True)
+    for column in ("rule", "what to do", "where, and how often"):
+        table.add_column(column, overflow="fold")
+    for _, group in groupby(result.findings, key=lambda f: (f.severity, f.rule, f.code)):
+        found = list(group)
+        first = found[0]
+        rule = f"{first.severity}: {first.rule} {first.code}".rstrip() + f"\n{first.message}"
+        where = "\n".join(f"{_short(f.source) or 'unknown line'} x {f.count}" for f in found)
+        table.add_row(rule, first.remedy, where, style=COLOURS[first.severity])
+    return table
+
+
+def forecast_table(forecast: dict[str, Any]) -> Table:
+    """One row a graph."""
+    instance = forecast["instance"]
+    table = Table(title=f"Forecast for one core of {instance['name']}, {'bf16' if forecast['bf16'] else 'float32'}")
+    for column in ("graph", "runs", "HLO instructions", "tracing, s", "TFLOP", "memory, GB", "once, s"):
+        table.add_column(column, justify="left" if column == "graph" else "right")
+    for graph in forecast["graphs"]:
+        trace = "cut" if graph["trace_seconds"] is None else f"{graph['trace_seconds']:.2f}"
+        memory = (
+            f"{graph['state_bytes'] / 1e9:.1f} to {graph['peak_bytes'] / 1e9:.1f} of {instance['memory'] / 1e9:.0f}"
+        )
+        once = " to ".join(f"{time:.2f}" for time in graph["seconds"])
+        flops = f"{graph['flops'] / 1e12:.2f}"
+        table.add_row(graph["name"], str(graph["runs"]), f"{graph['instructions']:,}", trace, flops, memory, once)
+    return table
+
+
+def _short(source: str) -> str:
+    """The last folders of a path: where a reader looks for it."""
+    return "/".join(Path(source).parts[-3:]) if source else ""
