@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from tts_lab.vits.alignment import log_likelihood, maximum_path
+from tts_lab.vits.alignment import log_likelihood, maximum_path, maximum_path_in_blocks
+
+SEARCHES = pytest.mark.parametrize("search", [maximum_path, maximum_path_in_blocks])
 
 
 def brute_force(score: np.ndarray) -> float:
@@ -35,20 +37,22 @@ def plain_reference(score: np.ndarray) -> np.ndarray:
     return path
 
 
+@SEARCHES
 @pytest.mark.parametrize("frames, phonemes", [(1, 1), (5, 1), (5, 5), (8, 3), (9, 4), (10, 6)])
-def test_small_cases_reach_the_brute_force_optimum(frames, phonemes):
+def test_small_cases_reach_the_brute_force_optimum(frames, phonemes, search):
     generator = torch.Generator().manual_seed(frames * 100 + phonemes)
     score = torch.randn(3, frames + 2, phonemes + 1, generator=generator)  # padded by two frames and a phoneme
-    path = maximum_path(score, torch.full((3,), frames), torch.full((3,), phonemes))
+    path = search(score, torch.full((3,), frames), torch.full((3,), phonemes))
     for item in range(3):
         own = score[item, :frames, :phonemes].numpy()
         assert (path[item].numpy() * score[item].numpy()).sum() == pytest.approx(brute_force(own), abs=1e-4)
 
 
-def test_paths_are_monotonic_and_complete():
+@SEARCHES
+def test_paths_are_monotonic_and_complete(search):
     score = torch.randn(4, 200, 60, generator=torch.Generator().manual_seed(1))
     frames, phonemes = torch.tensor([200, 150, 61, 60]), torch.tensor([60, 40, 60, 60])
-    path = maximum_path(score, frames, phonemes)
+    path = search(score, frames, phonemes)
     for item, (f, t) in enumerate(zip(frames.tolist(), phonemes.tolist(), strict=True)):
         assert (path[item, :f].sum(1) == 1).all() and path[item, f:].sum() == 0 and path[item, :, t:].sum() == 0
         steps = path[item, :f].argmax(1).diff()
@@ -56,14 +60,35 @@ def test_paths_are_monotonic_and_complete():
         assert path[item, 0, 0] == 1 and path[item, f - 1, t - 1] == 1
 
 
-def test_real_sizes_agree_with_the_plain_reference():
+@SEARCHES
+def test_real_sizes_agree_with_the_plain_reference(search):
     generator = torch.Generator().manual_seed(2)
     mean, log_scale = torch.randn(2, 192, 150, generator=generator), torch.randn(2, 192, 150, generator=generator) * 0.1
     z = torch.randn(2, 192, 500, generator=generator)
     score = log_likelihood(z, mean, log_scale)
-    path = maximum_path(score, torch.tensor([500, 500]), torch.tensor([150, 150]))
+    path = search(score, torch.tensor([500, 500]), torch.tensor([150, 150]))
     for item in range(2):
         np.testing.assert_array_equal(path[item].numpy(), plain_reference(score[item].double().numpy()))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_search_in_blocks_is_exact(seed):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (1,), generator=generator))
+
+    length = draw(1, 90)
+    width = draw(1, min(length, 30))
+    frames = torch.tensor([length, *(draw(width, length) for _ in range(3))])
+    phonemes = torch.tensor([draw(1, min(width, int(f))) for f in frames])
+    # Multiples of 1/64 add up without rounding in any order, so any difference is a fault.
+    score = (torch.randn(4, length, width, generator=generator) * 300).round() / 64
+    expected, found = (search(score, frames, phonemes) for search in (maximum_path, maximum_path_in_blocks))
+    torch.testing.assert_close(
+        (found * score).double().sum((1, 2)), (expected * score).double().sum((1, 2)), rtol=0, atol=0
+    )
+    assert torch.equal(found.sum(2), expected.sum(2)) and ((found == 0) | (found == 1)).all()
 
 
 def test_log_likelihood_is_that_of_torch_distributions():

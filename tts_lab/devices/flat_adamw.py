@@ -27,7 +27,9 @@ class FlatAdamW(torch.optim.Optimizer):
         self.parameters: list[nn.Parameter] = self.group["params"]
         self.steps = 0
         self.gradient: Tensor | None = None
-        self.exp_avg, self.exp_avg_sq = (torch.zeros_like(self.joined()) for _ in range(2))
+        # Made on the host: made on a lazy device they would be part of the first step's graph, and of no other's.
+        zeros = torch.zeros(sum(p.numel() for p in self.parameters))
+        self.exp_avg, self.exp_avg_sq = (zeros.to(self.parameters[0].device, copy=True) for _ in range(2))
 
     def joined(self) -> Tensor:
         """All parameters end to end, a copy."""

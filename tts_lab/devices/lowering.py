@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from tts_lab.devices.xla import XlaDevice, choose_client
 from tts_lab.errors import UserError
 
 ENVIRONMENT = {
@@ -53,26 +54,26 @@ class Lowered:
     """The same for what is silently wrong without functionalization: ``split`` with sizes, shapes changed in place."""
 
 
-def emulate_neuron() -> torch.device:
-    """Make this process's CPU client give the Neuron lowering, for good.
-
-    Raises:
-        UserError: torch_xla runs already without what ``ENVIRONMENT`` asks for.
-    """
-    wrong = [f"{name}={value}" for name, value in ENVIRONMENT.items() if os.environ.get(name) != value]
-    if wrong and os.environ.get("PJRT_DEVICE") != "NEURON":
+def require_environment() -> None:
+    """Raises UserError where Python was started without what ``ENVIRONMENT`` asks for."""
+    wrong = [f"{name}={value}" for name, value in ENVIRONMENT.items() if os.environ.get(name) not in (value, "NEURON")]
+    if wrong:
         raise UserError(
             f"the Neuron lowering needs {' '.join(wrong)} in the environment before Python starts: run `tts-lab "
             "preflight`, which starts its own process, or set them and start this one again"
         )
-    import torch_xla
+
+
+def emulate_neuron() -> XlaDevice:
+    """Make this process's CPU client give the Neuron lowering, for good; before anything else uses torch_xla."""
+    choose_client("xla")
     import torch_xla.runtime
 
-    device = torch_xla.device()
-    torch_xla.runtime.use_spmd()
-    (torch.ones(1, device=device) + 1).cpu()  # the client must be up before the name changes
+    torch_xla.runtime.use_spmd()  # its virtual device is what keeps the client from noticing
+    hardware = XlaDevice("xla")
+    (torch.ones(1, device=hardware.torch) + 1).cpu()  # the client must be up before the name changes
     os.environ["PJRT_DEVICE"] = "NEURON"
-    return device
+    return hardware
 
 
 def lower(step: Callable[..., Any], *inputs: Any) -> Lowered:

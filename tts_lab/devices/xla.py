@@ -27,17 +27,7 @@ class XlaDevice:
     rank, world = 0, 1
 
     def __init__(self, accelerator: str = "xla") -> None:
-        if accelerator == "neuron" and not glob("/dev/neuron*"):
-            raise UserError(
-                "accelerator neuron: there is no /dev/neuron* here, so no NeuronCore or no driver. On a trn1 instance "
-                "install aws-neuronx-dkms and see `neuron-ls`; on any other machine train with accelerator xla, cpu "
-                "or cuda."
-            )
-        wanted = "NEURON" if accelerator == "neuron" else "CPU"
-        if os.environ.setdefault("PJRT_DEVICE", wanted) != wanted:
-            raise UserError(f"accelerator {accelerator} needs PJRT_DEVICE={wanted}; it is {os.environ['PJRT_DEVICE']}")
-        if wanted == "CPU":  # compiling is the slow part there, and a first compile of minutes looks like a hang
-            os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        choose_client(accelerator)
         import torch_xla
 
         self.torch_xla = torch_xla
@@ -69,4 +59,23 @@ class XlaDevice:
 
         compiled = metrics.counter_value("UncachedCompile") or 0
         fallbacks = sum(metrics.counter_value(name) or 0 for name in metrics.executed_fallback_ops())
-        return {"graphs_compiled": compiled, "fallbacks": fallbacks}
+        return {"graphs_compiled": float(compiled), "fallbacks": float(fallbacks)}
+
+
+def choose_client(accelerator: str) -> None:
+    """Set the environment for the client of ``accelerator``, which starts with the first device.
+
+    Raises:
+        UserError: as ``XlaDevice``.
+    """
+    if accelerator == "neuron" and not glob("/dev/neuron*"):
+        raise UserError(
+            "accelerator neuron: there is no /dev/neuron* here, so no NeuronCore or no driver. On a trn1 instance "
+            "install aws-neuronx-dkms and see `neuron-ls`; on any other machine train with accelerator xla, cpu "
+            "or cuda."
+        )
+    wanted = "NEURON" if accelerator == "neuron" else "CPU"
+    if os.environ.setdefault("PJRT_DEVICE", wanted) != wanted:
+        raise UserError(f"accelerator {accelerator} needs PJRT_DEVICE={wanted}; it is {os.environ['PJRT_DEVICE']}")
+    if wanted == "CPU":  # compiling is the slow part there, and a first compile of minutes looks like a hang
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tts_lab.devices.lowering import Lowered, lower
+from tts_lab.devices.lowering import Lowered, lower, require_environment
 from tts_lab.preflight.forecast import Work, work
 from tts_lab.preflight.hlo import Graph
 from tts_lab.preflight.rules import SEVERITIES, Finding, check
@@ -61,7 +61,11 @@ def preflight(step: Callable[[Any], Any], batches: Mapping[str, Any]) -> Preflig
     Args:
         step: called with one batch.
         batches: by the name its graph shall have; one of each shape that the run will meet.
+
+    Raises:
+        UserError: the environment for the Neuron lowering is not set.
     """
+    require_environment()
     reports, findings = [], []
     for name, batch in batches.items():
         lowered = lower(step, batch)

@@ -6,7 +6,6 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.corpus.corpus import Corpus
-from tts_lab.devices import open_device
 from tts_lab.devices.lowering import emulate_neuron
 from tts_lab.preflight import Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
@@ -29,8 +28,7 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
     data = CorpusData(corpus, header.model, config)
-    hardware = open_device("xla")
-    emulate_neuron()
+    hardware = emulate_neuron()
     module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware).to(hardware.torch)
     optimizers = module.configure_optimizers()[0]
 

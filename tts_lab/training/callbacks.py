@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
@@ -11,9 +12,11 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.progress import BarColumn, Progress, TextColumn
 
+from tts_lab.devices import Device
+from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
-from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.vits.synthesizer import Batch, Synthesizer
 
 SAMPLE_NOISE = (0.667, 1.0, 0.8)  # noise, length and duration-noise scales: Piper's defaults
 
@@ -103,6 +106,39 @@ def spoken(model, ids: list[int]):
     text, count = torch.tensor([ids], device=device), torch.tensor([len(ids)], device=device)
     audio = model.infer(text, count, speaker, noise, length, duration_noise)[0]
     return audio[0, 0].float().clamp(-1, 1).cpu().numpy()
+
+
+class CompileAlarm(Callback):
+    """Says when a batch of a shape seen before made the device compile again: time, and on trn1 money, is running out.
+
+    Raises:
+        UserError: instead, where ``error``.
+    """
+
+    def __init__(self, hardware: Device, error: bool) -> None:
+        self.hardware, self.error = hardware, error
+        self.seen: set[str] = set()
+        self.compiled = 0.0
+
+    def check(self, phase: str, batches: Sequence[Batch]) -> None:
+        shapes = ", ".join(f"{tuple(b.phonemes.shape)} phonemes, {tuple(b.spectrogram.shape)} frames" for b in batches)
+        compiled = self.hardware.counters().get("graphs_compiled", 0.0)
+        new, self.compiled = compiled - self.compiled, compiled
+        if new and f"{phase} {shapes}" in self.seen:
+            said = (
+                f"{new:.0f} more graphs compiled for a {phase} batch of known shape ({shapes}): something else is new. "
+                "PT_XLA_DEBUG_LEVEL=2 names the lines; a tensor that lives longer than its step is a common one"
+            )
+            if self.error:
+                raise UserError(said)
+            print(f"warning: {said}", flush=True)
+        self.seen.add(f"{phase} {shapes}")
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, _: object, batch, *__: object) -> None:
+        self.check("training", batch)
+
+    def on_validation_batch_end(self, trainer, module, _: object, batch, *__: object) -> None:
+        self.check("validation", [batch])
 
 
 class KeepSteps(Callback):

@@ -90,6 +90,8 @@ class TrainConfig:
     """Data loading processes."""
     accelerator: Literal["auto", "cpu", "cuda", "xla", "neuron"] = "auto"
     """Where to train. xla: torch-xla's CPU client, to try what trn1 would do; neuron: a NeuronCore of trn1."""
+    recompile: Literal["warn", "error"] = "warn"
+    """What to do when a known batch shape compiles again (xla and neuron)."""
     resume: str = "auto"
     """auto: from the newest checkpoint in the run folder, if any; never: refuse a used folder; or a checkpoint."""
 

@@ -1,7 +1,7 @@
 """The adversarial training step of VITS, as a Lightning module."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import lightning as L
 import torch
@@ -60,7 +60,8 @@ class VitsTraining(L.LightningModule):
         values = torch.stack(list(measured.values()))  # part of every step's graph, read after few
         self.hardware.step_end()
         if self.global_step % self.config.log_every == 0:
-            self.log_dict(dict(zip(measured, values.tolist(), strict=True)) | rates)
+            host = rates | self.hardware.counters()
+            self._log_on_host([*measured, *host], [*values.cpu(), *map(torch.tensor, host.values())])
 
     def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
         """All of a step that the device computes.
@@ -118,15 +119,15 @@ class VitsTraining(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         torch.manual_seed(self.config.seed)  # every validation draws the same noise
-        self.validated: list[dict[str, Tensor]] = []
+        self.validated: list[Tensor] = []
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.validated.append(self.reconstruction(self.model_g(batch), batch))
+        self.validated.append(torch.stack(list(self.reconstruction(self.model_g(batch), batch).values())))
         self.hardware.step_end()
 
     def on_validation_epoch_end(self) -> None:
-        for name in self.validated[0]:
-            self.log(f"val_{name}", sum(float(terms[name]) for terms in self.validated) / len(self.validated))
+        means = torch.stack([terms.cpu() for terms in self.validated]).mean(0)
+        self._log_on_host(["val_mel", "val_kl", "val_duration"], means)
 
     def configure_optimizers(self):
         """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""
@@ -167,6 +168,10 @@ class VitsTraining(L.LightningModule):
         optimizer.step()
         optimizer.zero_grad()
         return norm
+
+    def _log_on_host(self, names: Iterable[str], values: Iterable[Tensor]) -> None:
+        """Give Lightning tensors of the host: of a number it makes one on the device, and computes with it there."""
+        self.log_dict(dict(zip(names, values, strict=True)))
 
     def _part(self, name: str) -> nn.Module:
         try:

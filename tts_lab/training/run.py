@@ -21,7 +21,7 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import open_device
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
-from tts_lab.training.callbacks import KeepSteps, Samples, Terminal, best_and_last
+from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
 from tts_lab.training.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
@@ -76,6 +76,7 @@ def train(config: TrainConfig) -> Path:
         callbacks=[
             Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
             *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps),
+            CompileAlarm(hardware, config.recompile == "error"),
         ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,

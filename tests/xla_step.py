@@ -1,0 +1,64 @@
+"""Ten updates of a tiny model with the draws made on the host, in a process of its own: test_xla compares several.
+
+Arguments: eager, plain or neuron (the lowering), the corpus, and the file for the parameters after 1 and 10 updates.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.devices import open_device
+from tts_lab.devices.lowering import emulate_neuron
+from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.data import CorpusData
+from tts_lab.training.module import VitsTraining
+from tts_lab.vits.config import PRESETS
+
+
+def draw_on_the_host() -> None:
+    """Normal draws from one generator of the CPU, wherever they go, and no dropout."""
+    generator, normal = torch.Generator().manual_seed(5), torch.randn
+    torch.randn = lambda *size: normal(*size, generator=generator)
+    torch.randn_like = lambda t: normal(t.shape, generator=generator).to(t)
+    torch.nn.Dropout.forward = lambda self, x: x
+
+
+def main(lowering: str, folder: Path, out: Path) -> None:
+    devices = {"eager": lambda: open_device("cpu"), "plain": lambda: open_device("xla"), "neuron": emulate_neuron}
+    hardware = devices[lowering]()
+    corpus = Corpus.load(folder)
+    corpus.utterances.sort(key=lambda u: u.samples)
+    config = TrainConfig(folder, max_steps=10, preset="tiny", batch_size=2, buckets=1, limit_utterances=2, clip=50.0)
+    model = PRESETS["tiny"]
+    data = CorpusData(corpus, model, config)
+    torch.manual_seed(1)
+    module = VitsTraining(Checkpoint(model, {}, {}), config, 1, 10, hardware)
+    with torch.no_grad():  # what starts at zero would hide a fault
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.02)
+    module.to(hardware.torch).train()
+    batch = move_data_to_device(data.train_dataloader().dataset[0], hardware.torch)
+    optimizers = module.configure_optimizers()[0]
+    hardware.step_end()
+    draw_on_the_host()
+    states, counts = {}, []
+    for step in range(1, 11):
+        values = torch.stack(list(module.update(batch, *optimizers).values()))
+        hardware.step_end()
+        counts.append(hardware.counters())
+        if step in (1, 10):
+            states[step] = {name: value.cpu().clone() for name, value in module.state_dict().items()} | {
+                "terms": values.cpu()
+            }
+    torch.save(states, out)
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
