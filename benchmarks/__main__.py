@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import padding_waste, prepare_vs_stock, train_step
+from benchmarks import padding_waste, prepare_vs_stock, trace, train_step
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.frontend import Frontend
@@ -28,6 +28,7 @@ def main() -> None:
     out = parser.parse_args().out
     allison = corpus("allison", "en-us")
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
+    results += trace.measure()
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     report = {"commit": git.stdout.strip(), "machine": f"{machine.describe()}; {platform.node()}", "results": results}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,23 +11,6 @@ import yaml
 from tts_lab.preflight.forecast import Work, find_instance, seconds, work
 from tts_lab.preflight.hlo import Graph
 
-STOCK = """
-import json, sys
-from dataclasses import asdict
-from lightning.fabric.utilities import move_data_to_device
-from benchmarks.stock import stock_batch, stock_model, stock_step
-from benchmarks.train_step import real_batches
-from tts_lab.corpus.corpus import Corpus
-from tts_lab.devices.lowering import emulate_neuron
-from tts_lab.preflight import preflight
-device = emulate_neuron().torch
-stock = stock_model().to(device).train()
-optimizers = stock.configure_optimizers()[0]
-batch = move_data_to_device(stock_batch(real_batches(Corpus.load(sys.argv[1]), 2, 1)[0]), device)
-result = preflight(lambda batch: stock_step(stock, optimizers, batch), {"stock": batch})
-print(json.dumps([asdict(finding) for finding in result.findings]))
-"""
-
 
 def python(*arguments: str, code: int = 0) -> str:
     from tts_lab.devices.lowering import ENVIRONMENT
@@ -39,12 +22,8 @@ def python(*arguments: str, code: int = 0) -> str:
 
 
 @pytest.mark.slow
-def test_stock_pipers_step_shows_every_fault_with_its_line(tmp_path):
-    from tts_lab.corpus.prepare import PrepareSettings, prepare
-    from tts_lab.frontend import Frontend
-
-    prepare("data_samples", tmp_path, PrepareSettings(), Frontend("en-us"), jobs=2)
-    findings = json.loads(python("-c", STOCK, str(tmp_path)).splitlines()[-1])
+def test_stock_pipers_step_shows_every_fault_with_its_line():
+    findings = json.loads(python("-m", "benchmarks.preflight_stock").splitlines()[-1])
     found = {(f["rule"], f["code"], f["source"].rpartition("vits/")[2].split(":")[0]) for f in findings}
     fallback, read, wrong = "fallback to the CPU", "value read on the host", "silently wrong"
     assert found >= {

@@ -48,7 +48,9 @@ def test_one_and_ten_updates_are_those_of_eager_pytorch(lowering, functionalizat
         XLA_DISABLE_FUNCTIONALIZATION=disabled,
     )
     counts = json.loads(printed.splitlines()[-1])
-    assert counts[-1]["fallbacks"] == 0 and counts[-1]["graphs_compiled"] == counts[0]["graphs_compiled"]
+    # The emulation's virtual device takes what was uploaded for another thing than what was computed.
+    steady = counts[1 if lowering == "neuron" else 0]
+    assert counts[-1]["fallbacks"] == 0 and counts[-1]["graphs_compiled"] == steady["graphs_compiled"]
     found = torch.load(tmp_path / "states.pt")
     for step in (1, 10):
         apart = {
@@ -61,7 +63,7 @@ def test_one_and_ten_updates_are_those_of_eager_pytorch(lowering, functionalizat
 
 
 SPLIT = """
-import copy, torch
+import torch
 from tts_lab.devices import open_device
 from piper.train.vits import modules
 from tts_lab.vits.layers import make_static
@@ -69,9 +71,11 @@ torch.manual_seed(0)
 piper = modules.ResidualCouplingLayer(8, 16, 5, 1, 2).eval()
 torch.nn.init.normal_(piper.post.weight, 0, 0.3)
 x, mask = torch.randn(2, 8, 20), torch.ones(2, 1, 20)
+ours = make_static(modules.ResidualCouplingLayer(8, 16, 5, 1, 2).eval())
+ours.load_state_dict(piper.state_dict())
 expected = piper(x, mask)[0]
 device = open_device("xla").torch
-for layer in (piper, make_static(copy.deepcopy(piper))):
+for layer in (piper, ours):
     print(float((layer.to(device)(x.to(device), mask.to(device))[0].cpu() - expected).abs().max()))
 """
 

@@ -23,7 +23,7 @@ from tts_lab.vits.config import PRESETS
 def draw_on_the_host() -> None:
     """Normal draws from one generator of the CPU, wherever they go, and no dropout."""
     generator, normal = torch.Generator().manual_seed(5), torch.randn
-    torch.randn = lambda *size: normal(*size, generator=generator)
+    torch.randn = lambda *size, device: normal(*size, generator=generator).to(device)
     torch.randn_like = lambda t: normal(t.shape, generator=generator).to(t)
     torch.nn.Dropout.forward = lambda self, x: x
 

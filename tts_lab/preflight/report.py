@@ -1,6 +1,6 @@
 """The findings and the forecast, for the terminal and for machines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tts_lab.preflight import Preflight
 from tts_lab.preflight.forecast import ASSUMPTIONS, Instance, seconds
+from tts_lab.preflight.rules import Finding
 
 COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -50,18 +51,30 @@ def show(result: Preflight, forecast: dict[str, Any]) -> None:
     console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
 
 
+def rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """Findings by rule and code: what, what to do, and the Python lines with how often."""
+    groups = [list(group) for _, group in groupby(findings, key=lambda f: (f.severity, f.rule, f.code))]
+    return [
+        {
+            "severity": group[0].severity,
+            "rule": f"{group[0].rule} {group[0].code}".strip(),
+            "what": group[0].message,
+            "what to do": group[0].remedy,
+            "where": ", ".join(f"{_short(f.source) or 'unknown line'} ({f.count})" for f in group),
+        }
+        for group in groups
+    ]
+
+
 def findings_table(result: Preflight) -> Table:
     """One row a rule and code, with the Python lines it fired at."""
     counts = {s: sum(f.severity == s for f in result.findings) for s in COLOURS}
     table = Table(title=f"Preflight: {counts['error']} errors, {counts['warning']} warnings", show_lines=True)
     for column in ("rule", "what to do", "where, and how often"):
         table.add_column(column, overflow="fold")
-    for _, group in groupby(result.findings, key=lambda f: (f.severity, f.rule, f.code)):
-        found = list(group)
-        first = found[0]
-        rule = f"{first.severity}: {first.rule} {first.code}".rstrip() + f"\n{first.message}"
-        where = "\n".join(f"{_short(f.source) or 'unknown line'} x {f.count}" for f in found)
-        table.add_row(rule, first.remedy, where, style=COLOURS[first.severity])
+    for row in rows(result.findings):
+        rule = f"{row['severity']}: {row['rule']}\n{row['what']}"
+        table.add_row(rule, row["what to do"], row["where"].replace(", ", "\n"), style=COLOURS[row["severity"]])
     return table
 
 

@@ -100,13 +100,13 @@ class StochasticDurationPredictor(models.StochasticDurationPredictor):
             x = x + self.cond(g.detach())
         x = self.proj(self.convs(x, x_mask)) * x_mask
         if reverse:
-            z = torch.randn(x.size(0), 2, x.size(2)).to(x) * noise_scale
+            z = torch.randn(x.size(0), 2, x.size(2), device=x.device) * noise_scale
             # Piper leaves one flow out here: flows[1] never runs when speaking.
             for flow in [*reversed(self.flows[2:]), self.flows[0]]:
                 z = flow(z, x_mask, g=x, reverse=True)
             return z[:, :1]
         h = self.post_proj(self.post_convs(self.post_pre(w), x_mask)) * x_mask
-        noise = torch.randn(x.size(0), 2, x.size(2)).to(x) * x_mask
+        noise = torch.randn(x.size(0), 2, x.size(2), device=x.device) * x_mask
         z_q, log_det_q = self._through(self.post_flows, noise, x_mask, x + h)
         z_u, z1 = z_q[:, :1], z_q[:, 1:]
         z0 = (w - torch.sigmoid(z_u) * x_mask) * x_mask
