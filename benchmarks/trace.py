@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 SHAPE = (16, 192, 512)  # utterances, phonemes, frames
 
@@ -80,23 +81,31 @@ def plain_step(hardware):
     from torch.nn import Conv1d
 
     from tts_lab.training.module import DISCRIMINATED_FRAMES, MEL_WEIGHT
-    from tts_lab.vits import attention, layers
+    from tts_lab.vits import attention, layers, synthesizer
     from tts_lab.vits.losses import discriminator_loss
 
+    class PlainWeightNorm(layers.PrimitiveWeightNorm):
+        def compute_weight(self, module):
+            norm = torch.linalg.vector_norm(module.weight_v, dim=self.axes(module), keepdim=True)
+            return module.weight_v * (module.weight_g / norm)
+
     module = _training(hardware)
-    for part in module.model_g.modules():  # these two are faster, not needed
+    critic = layers.make_static(models.MultiPeriodDiscriminator()).to(hardware.torch)
+    for part in (*module.model_g.modules(), *critic.modules()):  # what is here to be faster, not to be traceable
         if type(part) is attention.MultiHeadAttention:
             part.__class__ = attentions.MultiHeadAttention
         elif type(part) is layers.Conv1d:
             part.__class__ = Conv1d
-    critic = layers.make_static(models.MultiPeriodDiscriminator()).to(hardware.torch)
+        for hook in part._forward_pre_hooks.values():
+            hook.__class__ = PlainWeightNorm
     optimizers = [
         torch.optim.AdamW(model.parameters(), lr=2e-4, betas=(0.8, 0.99), eps=1e-9, foreach=False)
         for model in (module.model_g, critic)
     ]
 
     def step(batch):
-        generated = module.model_g(batch)
+        with mock.patch.object(synthesizer, "normalise_together"):
+            generated = module.model_g(batch)
         terms = module.reconstruction(generated, batch)
         heard = DISCRIMINATED_FRAMES * module.header.model.spectrogram.hop_length
         real, made = batch.segment[..., :heard], generated.audio[..., :heard]

@@ -6,7 +6,12 @@ from piper.train.vits import attentions, models, modules, transforms
 
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
-from tts_lab.vits.layers import REPLACEMENTS, make_static, rational_quadratic_spline
+from tts_lab.vits.layers import (
+    REPLACEMENTS,
+    make_static,
+    normalise_together,
+    rational_quadratic_spline,
+)
 from tts_lab.vits.synthesizer import Synthesizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*")
@@ -107,6 +112,26 @@ def test_weight_norm_from_primitives_equals_torchs_with_its_gradient():
     torch.nn.utils.remove_weight_norm(ours)
     torch.nn.utils.remove_weight_norm(conv)
     torch.testing.assert_close(ours.weight, conv.weight)
+
+
+def test_weights_normalised_together_are_those_of_each_alone_with_their_gradients():
+    torch.manual_seed(0)
+    alone = make_static(modules.WN(8, 5, 1, 3))
+    together = make_static(modules.WN(8, 5, 1, 3))
+    together.load_state_dict(alone.state_dict())
+    x, mask = torch.randn(2, 8, 20), torch.ones(2, 1, 20)
+    normalise_together(together)
+    assert all("ready" in vars(hook) for m in together.in_layers for hook in m._forward_pre_hooks.values())
+    outputs = [model(x, mask) for model in (alone, together)]
+    torch.testing.assert_close(outputs[1], outputs[0])
+    for output in outputs:
+        output.square().sum().backward()
+    for a, b in zip(together.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    with torch.no_grad():  # used once: the next pass sees the weights as they then are
+        alone.in_layers[0].weight_g.mul_(2)
+        together.in_layers[0].weight_g.mul_(2)
+    torch.testing.assert_close(together(x, mask), alone(x, mask))
 
 
 @pytest.mark.parametrize("preset", ["x-low", "medium", "high"])

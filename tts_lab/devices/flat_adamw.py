@@ -15,6 +15,8 @@ from torch import Tensor, nn
 class FlatAdamW(torch.optim.Optimizer):
     """AdamW (Loshchilov & Hutter 2019, algorithm 2), the numbers and the state dict of ``torch.optim.AdamW``.
 
+    It keeps the parameters' values as one vector of its own: what else changes them must make a new optimizer.
+
     The learning rate and the bias corrections enter the graph as data, so that no value of them compiles anew.
     """
 
@@ -27,13 +29,9 @@ class FlatAdamW(torch.optim.Optimizer):
         self.parameters: list[nn.Parameter] = self.group["params"]
         self.steps = 0
         self.gradient: Tensor | None = None
-        # Made on the host: made on a lazy device they would be part of the first step's graph, and of no other's.
-        zeros = torch.zeros(sum(p.numel() for p in self.parameters))
-        self.exp_avg, self.exp_avg_sq = (zeros.to(self.parameters[0].device, copy=True) for _ in range(2))
-
-    def joined(self) -> Tensor:
-        """All parameters end to end, a copy."""
-        return torch.cat([p.detach().flatten() for p in self.parameters])
+        self.master = self._joined(self.parameters)
+        zeros = torch.zeros(self.master.shape)
+        self.exp_avg, self.exp_avg_sq = (zeros.to(self.master.device, copy=True) for _ in range(2))
 
     @torch.no_grad()
     def join_gradients(self) -> Tensor:
@@ -52,8 +50,8 @@ class FlatAdamW(torch.optim.Optimizer):
         gradient = self.gradient
         self.exp_avg.lerp_(gradient, 1 - beta1)
         self.exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        moved = self.joined() * decay - rate * self.exp_avg / (self.exp_avg_sq.sqrt() / root + self.group["eps"])
-        for parameter, part in zip(self.parameters, self._parts(moved), strict=True):
+        self.master.mul_(decay).sub_(rate * self.exp_avg / (self.exp_avg_sq.sqrt() / root + self.group["eps"]))
+        for parameter, part in zip(self.parameters, self._parts(self.master), strict=True):
             parameter.copy_(part)
         self.gradient = None
 
@@ -70,17 +68,19 @@ class FlatAdamW(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         (group,), states = state_dict["param_groups"], state_dict["state"]
         own = self.group.keys() - {"params"}
+        self.master = self._joined(self.parameters)
         self.group.update({key: value for key, value in group.items() if key in own | {"initial_lr"}})
         if states:
             ordered = [states[i] for i in group["params"]]
             self.steps = int(ordered[0]["step"])
             for name in ("exp_avg", "exp_avg_sq"):
-                joined = torch.cat([state[name].flatten() for state in ordered])
-                setattr(self, name, joined.to(self.exp_avg.device))
+                setattr(self, name, self._joined(state[name] for state in ordered))
 
-    def _parts(self, joined: Tensor) -> Iterable[Tensor]:
+    def _joined(self, tensors: Iterable[Tensor]) -> Tensor:
+        """End to end, by the host: on a lazy device it would be part of the first step's graph, and of no other's."""
+        return torch.cat([t.detach().cpu().flatten() for t in tensors]).to(self.parameters[0].device)
+
+    def _parts(self, joined: Tensor) -> list[Tensor]:
         """The pieces of a flat vector in the parameters' shapes."""
-        start = 0
-        for parameter in self.parameters:
-            yield joined[start : start + parameter.numel()].view(parameter.shape)
-            start += parameter.numel()
+        pieces = joined.split([p.numel() for p in self.parameters])  # off the first axis this would be a trap
+        return [piece.view(p.shape) for piece, p in zip(pieces, self.parameters, strict=True)]

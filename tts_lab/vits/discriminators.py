@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import weight_norm
 
 from tts_lab.vits import filtering
-from tts_lab.vits.layers import PrimitiveWeightNorm, make_static
+from tts_lab.vits.layers import PrimitiveWeightNorm, make_static, normalise_together
 
 PERIODS = (2, 3, 5, 7, 11)
 SLOPE = 0.1  # of the leaky ReLUs
@@ -74,6 +74,8 @@ class Discriminators(nn.Module):
         Returns:
             ``(real_scores, generated_scores, real_features, generated_features)``, one entry a discriminator.
         """
+        if real.device.type == "xla":
+            normalise_together(self)
         pairs = [discriminator(real, generated) for discriminator in self.discriminators]
         (real_scores, real_features), (generated_scores, generated_features) = (
             zip(*side, strict=True) for side in zip(*pairs, strict=True)

@@ -27,9 +27,49 @@ class PrimitiveWeightNorm(WeightNorm):
     """
 
     def compute_weight(self, module: nn.Module) -> Tensor:
-        direction, gain = module.weight_v, module.weight_g
-        others = [axis for axis in range(direction.dim()) if axis != self.dim]
-        return direction * (gain / torch.linalg.vector_norm(direction, dim=others, keepdim=True))
+        ready = self.__dict__.pop("ready", None)
+        return _Normalised.apply(module.weight_v, module.weight_g, self.axes(module)) if ready is None else ready
+
+    def axes(self, module: nn.Module) -> list[int]:
+        """The axes that the norm is taken over."""
+        return [axis for axis in range(module.weight_v.dim()) if axis != self.dim]
+
+
+class _Normalised(torch.autograd.Function):
+    """``g v / |v|`` with its gradient written out: autograd's own is twice the operations and passes over memory."""
+
+    @staticmethod
+    def forward(ctx, direction: Tensor, gain: Tensor, axes: list[int]) -> Tensor:
+        norm = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+        scale = gain / norm
+        ctx.axes = axes
+        ctx.save_for_backward(direction, norm, scale)
+        return direction * scale
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: Tensor):
+        direction, norm, scale = ctx.saved_tensors
+        along = (gradient * direction).sum(ctx.axes, keepdim=True) / norm  # the gradient of the gain
+        return (gradient - direction * (along / norm)) * scale, along, None
+
+
+def normalise_together(model: nn.Module) -> None:
+    """Compute the weights of all convolutions of one shape at once, for the forward pass that follows.
+
+    Where each operation costs the host a fixed time, as on a lazy device, this takes a seventh of the operations.
+    """
+    groups: dict[tuple, list] = {}
+    for module in model.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, PrimitiveWeightNorm):
+                groups.setdefault((module.weight_v.shape, hook.dim), []).append((module, hook))
+    for members in groups.values():
+        module, hook = members[0]
+        directions, gains = (torch.stack([getattr(m, name) for m, _ in members]) for name in ("weight_v", "weight_g"))
+        weights = _Normalised.apply(directions, gains, [axis + 1 for axis in hook.axes(module)])
+        for (_, own), weight in zip(members, weights.unbind(), strict=True):
+            own.ready = weight
 
 
 class Conv1d(nn.Conv1d):
@@ -166,12 +206,8 @@ def rational_quadratic_spline(
     at_or_left = x_in[..., None] >= torch.cat([searched[..., :-1], searched[..., -1:] + 1e-6], -1)
     piece = at_or_left[..., :-1] & ~at_or_left[..., 1:]
 
-    def pick(values: Tensor) -> Tensor:
-        return torch.where(piece, values, torch.zeros_like(values)).sum(-1)
-
-    x_left, width = pick(x_knots[..., :-1]), pick(w)
-    y_left, height, delta = pick(y_knots[..., :-1]), pick(h), pick(h / w)
-    d0, d1 = pick(slopes[..., :-1]), pick(slopes[..., 1:])
+    told = torch.stack([x_knots[..., :-1], w, y_knots[..., :-1], h, h / w, slopes[..., :-1], slopes[..., 1:]], -2)
+    x_left, width, y_left, height, delta, d0, d1 = torch.where(piece[..., None, :], told, 0.0).sum(-1).unbind(-1)
     bend = d0 + d1 - 2 * delta
     if inverse:
         offset = x_in - y_left

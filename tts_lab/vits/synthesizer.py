@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tts_lab.vits import alignment
 from tts_lab.vits.config import ModelConfig
-from tts_lab.vits.layers import make_static
+from tts_lab.vits.layers import make_static, normalise_together
 
 
 @dataclass
@@ -92,6 +92,8 @@ class Synthesizer(models.SynthesizerTrn):
         Under bf16 autocast the text encoder, posterior encoder and decoder run in bfloat16; the flow, the
         alignment and the duration predictor stay in float32, whose log-determinants need it.
         """
+        if batch.phonemes.device.type == "xla":
+            normalise_together(self)
         text, mean_p, log_p, text_mask = self.enc_p(batch.phonemes, batch.phoneme_lengths)
         speaker = self.emb_g(batch.speakers).unsqueeze(-1) if self.n_speakers > 1 else None
         z, _, log_q, mask = self.enc_q(batch.spectrogram, batch.frames, g=speaker)
