@@ -28,5 +28,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing the pinned environment: about two minutes, several GB (torch brings CUDA libraries)"
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.8
 	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	rm -rf tts_lab.egg-info  # an older build's would be read before the installed one's
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
