@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 
 from benchmarks.stock import stock_batch, stock_model, stock_step
 from benchmarks.trace import random_batch
@@ -20,9 +21,7 @@ def check_stock() -> Preflight:
     device = emulate_neuron().torch
     stock = stock_model().to(device).train()
     optimizers = stock.configure_optimizers()[0]
-    batch = stock_batch(random_batch(2, 40, 96, torch.device("cpu")))
-    on_device = {name: value.to(device) for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
-    batch = type(batch)(**{**vars(batch), **on_device})
+    batch = move_data_to_device(stock_batch(random_batch(2, 40, 96, torch.device("cpu"))), device)
     return preflight(lambda batch: stock_step(stock, optimizers, batch), {"stock": batch})
 
 

@@ -29,6 +29,11 @@ class Bucket:
     rows: tuple[tuple[int, ...], ...]
     """Each row's utterances, one or more, as positions in the list the plan was made from."""
 
+    @property
+    def shape(self) -> str:
+        """``PHONEMESxFRAMES``."""
+        return f"{self.phonemes}x{self.frames}"
+
 
 @dataclass(frozen=True)
 class BatchPlan:

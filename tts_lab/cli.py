@@ -230,15 +230,12 @@ def _parser() -> ArgumentParser:
     preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
     verbs.add_subcommand("prepare", preparing)
-    training = ArgumentParser(description="Corpus to run: train, or go on with, the voice that the config describes.")
-    training.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
-    training.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
-    verbs.add_subcommand("train", training)
-    checking = ArgumentParser(description=preflight.__doc__.split("Args:")[0])
-    checking.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
-    checking.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
-    checking.add_function_arguments(preflight, as_group=False, skip={"config"})
-    verbs.add_subcommand("preflight", checking)
+    for function in (train, preflight):
+        running = ArgumentParser(description=function.__doc__.split("Args:")[0])
+        running.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
+        running.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+        running.add_function_arguments(function, as_group=False, skip={"config"})
+        verbs.add_subcommand(function.__name__, running)
     return parser
 
 

@@ -11,8 +11,6 @@
 from tts_lab.devices.device import Device
 from tts_lab.devices.host import HostDevice
 
-ACCELERATORS = ("auto", "cpu", "cuda", "xla", "neuron")
-
 
 def open_device(accelerator: str) -> Device:
     """The device of that name, its environment set and its client started.

@@ -13,10 +13,6 @@ class Device(Protocol):
 
     torch: torch.device
     """Where tensors live."""
-    rank: int
-    """This process among all of the run, from 0."""
-    world: int
-    """How many processes the run has."""
 
     def autocast(self, precision: str) -> AbstractContextManager:
         """Convolutions and products in bfloat16 where ``precision`` is "bf16"; a no-op where it is "32"."""

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 class HostDevice:
     """The processor, or a GPU where ``accelerator`` is "cuda", or "auto" and there is one."""
 
-    rank, world = 0, 1
-
     def __init__(self, accelerator: str = "cpu") -> None:
         gpu = accelerator == "cuda" or accelerator == "auto" and torch.cuda.is_available()
         self.torch = torch.device("cuda" if gpu else "cpu")

@@ -79,7 +79,7 @@ def emulate_neuron() -> XlaDevice:
 def lower(step: Callable[..., Any], *inputs: Any) -> Lowered:
     """Trace ``step(*inputs)``, whose tensors are on the XLA device, into one graph.
 
-    The state it changes is put back, but for what it counts on the host.
+    What the step changes has no value afterwards: this is for looking at a step, in a process that trains nothing.
     """
     import torch_xla
 

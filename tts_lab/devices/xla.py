@@ -24,8 +24,6 @@ class XlaDevice:
         UserError: "neuron" is asked for where there is no Neuron driver, or a client runs that is another one's.
     """
 
-    rank, world = 0, 1
-
     def __init__(self, accelerator: str = "xla") -> None:
         choose_client(accelerator)
         import torch_xla

@@ -73,16 +73,14 @@ class TrainSteps(Dataset):
     def shapes(self, step: int) -> str:
         """The shapes of a step's batches, ``PHONEMESxFRAMES``, joined by a plus: its graph's name."""
         first = step * self.config.accumulate
-        plans = [self._plan(first + i).bucket for i in range(self.config.accumulate)]
-        return "+".join(f"{bucket.phonemes}x{bucket.frames}" for bucket in plans)
+        return "+".join(self._plan(first + i).bucket.shape for i in range(self.config.accumulate))
 
     def _plan(self, number: int) -> buckets.BatchPlan:
         return self.schedule.batch(number % self.config.overfit_batches if self.config.overfit_batches else number)
 
     def _batch(self, number: int) -> Batch:
         plan = self._plan(number)
-        number = plan.number
-        draw = np.random.default_rng([self.config.seed, number, 1])
+        draw = np.random.default_rng([self.config.seed, plan.number, 1])
         rows = [[self.utterances[i] for i in row] for row in plan.rows]
         return collate(self.corpus, rows, plan.bucket, self.model, draw)
 
@@ -105,8 +103,7 @@ class ValidationBatches(Dataset):
 
     def shapes(self, index: int) -> str:
         """As ``TrainSteps.shapes``."""
-        bucket, _ = self.batches[index]
-        return f"{bucket.phonemes}x{bucket.frames}"
+        return self.batches[index][0].shape
 
     def __getitem__(self, index: int) -> Batch:
         bucket, chosen = self.batches[index]

@@ -52,9 +52,12 @@ class VitsTraining(L.LightningModule):
         # Every draw of a step depends on the seed and the step alone, so that a resumed run draws the same.
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
         adversarial = self.global_step >= self.config.adversarial_from
-        sides = dict(zip("gd" if adversarial else "g", self.optimizers(), strict=False))
-        rates = {f"learning_rate_{side}": optimizer.param_groups[0]["lr"] for side, optimizer in sides.items()}
-        measured = self.update(batches, *self.optimizers(), adversarial)
+        optimizer_g, optimizer_d = self.optimizers()
+        rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
+        if adversarial:
+            rates["learning_rate_d"] = optimizer_d.param_groups[0]["lr"]
+        # The generator's through Lightning, which counts its step as the run's; the other's past it.
+        measured = self.update(batches, optimizer_g, optimizer_d.optimizer, adversarial)
         for schedule in self.lr_schedulers():
             schedule.step()
         values = torch.stack(list(measured.values()))  # part of every step's graph, read after few
@@ -67,7 +70,7 @@ class VitsTraining(L.LightningModule):
         """All of a step that the device computes.
 
         Args:
-            optimizer_g: of the generator; through Lightning, which counts its step as the run's.
+            optimizer_g: of the generator, as it is or as Lightning wraps it.
             optimizer_d: of the discriminators, used only where ``adversarial``.
 
         Returns:
@@ -77,7 +80,7 @@ class VitsTraining(L.LightningModule):
             measured = self.accumulate_gradients(batch, adversarial, 1 / len(batches))
         measured["grad_norm_g"] = self._update(optimizer_g)
         if adversarial:
-            measured["grad_norm_d"] = self._update(getattr(optimizer_d, "optimizer", optimizer_d))
+            measured["grad_norm_d"] = self._update(optimizer_d)
         return measured
 
     def accumulate_gradients(self, batch: Batch, adversarial: bool = True, share: float = 1.0) -> dict[str, Tensor]:
