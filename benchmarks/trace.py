@@ -43,6 +43,7 @@ def measure(rounds: int = 9) -> list[dict[str, Any]]:
 
 def compare(rounds: int) -> dict[str, dict[str, Any]]:
     """Trace both steps in turn: seconds of each, and instructions of their graphs."""
+    import torch_xla
     from torch_xla import _XLAC
 
     from tts_lab.devices.lowering import emulate_neuron, lower
@@ -51,7 +52,7 @@ def compare(rounds: int) -> dict[str, dict[str, Any]]:
     hardware = emulate_neuron()
     steps = {"plain": plain_step(hardware), "ours": our_step(hardware)}
     batch = random_batch(*SHAPE, hardware.torch)
-    hardware.step_end()
+    torch_xla.sync()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 1):
         for name, step in steps.items():

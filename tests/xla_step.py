@@ -45,16 +45,14 @@ def main(lowering: str, folder: Path, out: Path) -> None:
     module.to(hardware.torch).train()
     batch = move_data_to_device(data.train_dataloader().dataset[0], hardware.torch)
     optimizers = module.configure_optimizers()[0]
-    hardware.step_end()
     draw_on_the_host()
     states, counts = {}, []
     for step in range(1, 11):
-        values = torch.stack(list(module.update(batch, *optimizers).values()))
-        hardware.step_end()
+        terms = hardware.compute(module.update, batch, *optimizers)
         counts.append(hardware.counters())
         if step in (1, 10):
             states[step] = {name: value.cpu().clone() for name, value in module.state_dict().items()} | {
-                "terms": values.cpu()
+                name: value.cpu() for name, value in terms.items()
             }
     torch.save(states, out)
     print(json.dumps(counts))

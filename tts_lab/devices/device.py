@@ -1,6 +1,6 @@
 """What a training step asks of the thing it runs on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,6 +13,9 @@ class Device(Protocol):
 
     torch: torch.device
     """Where tensors live."""
+
+    def seed(self, number: int) -> None:
+        """Decide what is drawn at random on the device from here on."""
 
     def autocast(self, precision: str) -> AbstractContextManager:
         """Convolutions and products in bfloat16 where ``precision`` is "bf16"; a no-op where it is "32"."""
@@ -27,8 +30,17 @@ class Device(Protocol):
             The norm before the scaling, a scalar.
         """
 
-    def step_end(self) -> None:
-        """A step, or a batch of a validation, is complete: what was only noted down may now run, as one graph."""
+    def compute(self, work: Callable[..., Any], *inputs: Any) -> Any:
+        """``work(*inputs)``: one step, or one batch of a validation, as one graph where the device has such.
+
+        Args:
+            work: the same function each time; what it computes follows from ``inputs``, from the parameters and state
+                of this device's optimizers, and from the seed. Other tensors are taken for constants.
+            inputs: trees of tensors on the device and of plain values; each new shape or value is a new graph.
+
+        Returns:
+            What ``work`` returns: tensors, or a tree of them, detached.
+        """
 
     def lightning(self) -> dict[str, Any]:
         """The arguments of ``lightning.Trainer`` that put a run on this device."""

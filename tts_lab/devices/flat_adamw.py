@@ -29,6 +29,7 @@ class FlatAdamW(torch.optim.Optimizer):
         self.parameters: list[nn.Parameter] = self.group["params"]
         self.steps = 0
         self.gradient: Tensor | None = None
+        self.numbers: Tensor | None = None
         self.master = self._joined(self.parameters)
         zeros = torch.zeros(self.master.shape)
         self.exp_avg, self.exp_avg_sq = (zeros.to(self.master.device, copy=True) for _ in range(2))
@@ -43,17 +44,27 @@ class FlatAdamW(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         if closure is not None:  # Lightning's, which does nothing where the optimization is manual
             closure()
-        self.steps += 1
-        (beta1, beta2), lr = self.group["betas"], self.group["lr"]
-        numbers = [1 - lr * self.group["weight_decay"], lr / (1 - beta1**self.steps), math.sqrt(1 - beta2**self.steps)]
-        decay, rate, root = torch.tensor(numbers).to(self.exp_avg.device).unbind()
+        if self.numbers is None:
+            self.prepare()
+        (decay, rate, root), (beta1, beta2) = self.numbers.unbind(), self.group["betas"]
         gradient = self.gradient
         self.exp_avg.lerp_(gradient, 1 - beta1)
         self.exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         self.master.mul_(decay).sub_(rate * self.exp_avg / (self.exp_avg_sq.sqrt() / root + self.group["eps"]))
         for parameter, part in zip(self.parameters, self._parts(self.master), strict=True):
             parameter.copy_(part)
-        self.gradient = None
+        self.gradient = self.numbers = None
+        self.steps += 1
+
+    def prepare(self) -> None:
+        """Put the numbers of the next step on the device, for a step that is run without being traced."""
+        (beta1, beta2), lr, steps = self.group["betas"], self.group["lr"], self.steps + 1
+        numbers = [1 - lr * self.group["weight_decay"], lr / (1 - beta1**steps), math.sqrt(1 - beta2**steps)]
+        self.numbers = torch.tensor(numbers).to(self.master.device)
+
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes."""
+        return [*self.parameters, self.master, self.exp_avg, self.exp_avg_sq]
 
     def state_dict(self) -> dict[str, Any]:
         """As ``torch.optim.AdamW`` has it, so that a run can go on elsewhere."""

@@ -1,7 +1,7 @@
 """CPU and CUDA: operations run as they are called."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +16,9 @@ class HostDevice:
         gpu = accelerator == "cuda" or accelerator == "auto" and torch.cuda.is_available()
         self.torch = torch.device("cuda" if gpu else "cpu")
 
+    def seed(self, number: int) -> None:
+        torch.manual_seed(number)
+
     def autocast(self, precision: str) -> AbstractContextManager:
         return torch.autocast(self.torch.type, torch.bfloat16, enabled=precision == "bf16")
 
@@ -26,11 +29,13 @@ class HostDevice:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         return nn.utils.clip_grad_norm_(parameters, limit or math.inf)
 
-    def step_end(self) -> None:
-        pass
+    def compute(self, work: Callable[..., Any], *inputs: Any) -> Any:
+        return work(*inputs)
 
     def lightning(self) -> dict[str, Any]:
-        return {"accelerator": self.torch.type, "devices": 1}
+        from tts_lab.devices.lightning import OneDevice
+
+        return {"accelerator": self.torch.type, "devices": 1, "strategy": OneDevice(self.torch)}
 
     def counters(self) -> dict[str, float]:
         return {}

@@ -2,7 +2,7 @@
 
 Lightning's own (``XLAAccelerator``, ``SingleDeviceXLAStrategy``, ``XLAPrecision``) look for a TPU, cut the graph
 at every optimizer step, so twice a batch for a GAN, and never in validation. Here the training step itself says
-where the graph ends (``Device.step_end``), and values that Lightning wants to look at go to the host.
+where the graph ends (``Device.compute``), and values that Lightning wants to look at go to the host.
 """
 
 from typing import Any
@@ -46,8 +46,11 @@ class XlaAccelerator(Accelerator):
         return "xla"
 
 
-class XlaStrategy(SingleDeviceStrategy):
-    """One process, one core."""
+class OneDevice(SingleDeviceStrategy):
+    """One process, one device."""
+
+    def optimizer_step(self, *_: Any, **__: Any) -> None:
+        """Nothing: the step was part of ``Device.compute``, and Lightning only counts it."""
 
     def reduce(self, tensor: Any | Tensor, *_: Any, **__: Any) -> Any | Tensor:
         """The value on the host: Lightning looks at it (has every rank a batch?), which would compile a graph each."""

@@ -1,17 +1,20 @@
 """The lazy-tensor devices of PyTorch/XLA: its CPU client, and the NeuronCores of trn1.
 
-Operations are noted down, not run, until ``step_end``; then the whole step is one graph, compiled where it is new.
-Reading a value before that would cut the graph in two, so nothing here does.
+Operations are noted down, not run; ``compute`` makes one graph of a whole step, compiled where it is new, and from
+its third time on runs that graph with nothing noted down again. Reading a value on the way would cut it in two.
 """
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from glob import glob
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from tts_lab.devices.flat_adamw import FlatAdamW
 from tts_lab.errors import UserError
@@ -30,12 +33,21 @@ class XlaDevice:
 
         self.torch_xla = torch_xla
         self.torch = torch_xla.device()
+        self.optimizers: list[FlatAdamW] = []
+        self.repeated: dict[Any, Any] = {}
+        self.counted: dict[Any, list[int]] = {}
+        self.traced = 0
+        self.host_seconds = 0.0
+
+    def seed(self, number: int) -> None:
+        self.torch_xla.manual_seed(number % 2**32)  # torch.manual_seed does not reach it, and Neuron takes 32 bits
 
     def autocast(self, precision: str) -> AbstractContextManager:
         return torch.autocast("xla", torch.bfloat16, enabled=precision == "bf16")
 
     def adamw(self, parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Optimizer:
-        return FlatAdamW(parameters, **settings)
+        self.optimizers.append(FlatAdamW(parameters, **settings))
+        return self.optimizers[-1]
 
     def reduce_and_clip(self, optimizer: FlatAdamW, limit: float | None) -> Tensor:
         gradient = optimizer.join_gradients()
@@ -44,20 +56,46 @@ class XlaDevice:
             gradient.mul_(torch.clamp(limit / (norm + 1e-6), max=1.0))  # always multiplied: a branch would read it
         return norm
 
-    def step_end(self) -> None:
-        self.torch_xla.sync()
+    def compute(self, work: Callable[..., Any], *inputs: Any) -> Any:
+        from tts_lab.devices.replay import Repeated  # imports torch_xla, which reads the environment set above
+
+        if os.environ["XLA_DISABLE_FUNCTIONALIZATION"] != "1":  # parameters are wrapped then, and cannot be replaced
+            results = work(*inputs)
+            self.torch_xla.sync()
+            return results
+        began = time.perf_counter()
+        leaves, layout = tree_flatten(inputs)
+        shapes = tuple((leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves)
+        known = self.repeated.setdefault((work, str(layout), shapes), Repeated())
+        for optimizer in self.optimizers:
+            optimizer.prepare()
+        given = [leaf for leaf in leaves if isinstance(leaf, Tensor)] + [o.numbers for o in self.optimizers]
+        state = [tensor for optimizer in self.optimizers for tensor in optimizer.tensors()]
+        replayed, counts = known.steady, [optimizer.steps for optimizer in self.optimizers]
+        results = known(partial(work, *inputs), [*given, *state], len(given))
+        if replayed:  # what the trace counted by itself
+            for optimizer, steps in zip(self.optimizers, self.counted[known], strict=True):
+                optimizer.steps += steps
+        else:
+            self.traced += 1
+            self.counted[known] = [o.steps - before for o, before in zip(self.optimizers, counts, strict=True)]
+        self.host_seconds = time.perf_counter() - began
+        return results
 
     def lightning(self) -> dict[str, Any]:
-        from tts_lab.devices.lightning import XlaAccelerator, XlaStrategy
+        from tts_lab.devices.lightning import OneDevice, XlaAccelerator
 
-        return {"accelerator": XlaAccelerator(), "devices": 1, "strategy": XlaStrategy(self.torch)}
+        return {"accelerator": XlaAccelerator(), "devices": 1, "strategy": OneDevice(self.torch)}
 
     def counters(self) -> dict[str, float]:
         from torch_xla.debug import metrics
 
         compiled = metrics.counter_value("UncachedCompile") or 0
         fallbacks = sum(metrics.counter_value(name) or 0 for name in metrics.executed_fallback_ops())
-        return {"graphs_compiled": float(compiled), "fallbacks": float(fallbacks)}
+        return {
+            "graphs_compiled": float(compiled), "fallbacks": float(fallbacks),
+            "steps_traced": float(self.traced), "host_seconds": self.host_seconds,
+        }  # fmt: skip
 
 
 def choose_client(accelerator: str) -> None:
@@ -75,5 +113,6 @@ def choose_client(accelerator: str) -> None:
     wanted = "NEURON" if accelerator == "neuron" else "CPU"
     if os.environ.setdefault("PJRT_DEVICE", wanted) != wanted:
         raise UserError(f"accelerator {accelerator} needs PJRT_DEVICE={wanted}; it is {os.environ['PJRT_DEVICE']}")
+    os.environ.setdefault("XLA_DISABLE_FUNCTIONALIZATION", "1")  # torch-neuronx's default, so everywhere's
     if wanted == "CPU":  # compiling is the slow part there, and a first compile of minutes looks like a hang
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

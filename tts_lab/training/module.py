@@ -1,7 +1,8 @@
 """The adversarial training step of VITS, as a Lightning module."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from statistics import fmean
 
 import lightning as L
 import torch
@@ -50,27 +51,25 @@ class VitsTraining(L.LightningModule):
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
         """One update of generator and discriminators from ``config.accumulate`` batches."""
         # Every draw of a step depends on the seed and the step alone, so that a resumed run draws the same.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        self.hardware.seed(self.config.seed * 1_000_003 + self.global_step)
         adversarial = self.global_step >= self.config.adversarial_from
         optimizer_g, optimizer_d = self.optimizers()
         rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
         if adversarial:
             rates["learning_rate_d"] = optimizer_d.param_groups[0]["lr"]
-        # The generator's through Lightning, which counts its step as the run's; the other's past it.
-        measured = self.update(batches, optimizer_g, optimizer_d.optimizer, adversarial)
+        measured = self.hardware.compute(
+            self.update, batches, optimizer_g.optimizer, optimizer_d.optimizer, adversarial
+        )
+        optimizer_g.step()  # counted by Lightning as the run's; our strategy leaves it at that
         for schedule in self.lr_schedulers():
             schedule.step()
-        values = torch.stack(list(measured.values()))  # part of every step's graph, read after few
-        self.hardware.step_end()
         if self.global_step % self.config.log_every == 0:
-            host = rates | self.hardware.counters()
-            self._log_on_host([*measured, *host], [*values.cpu(), *map(torch.tensor, host.values())])
+            self._log_on_host(measured | rates | self.hardware.counters())
 
     def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
         """All of a step that the device computes.
 
         Args:
-            optimizer_g: of the generator, as it is or as Lightning wraps it.
             optimizer_d: of the discriminators, used only where ``adversarial``.
 
         Returns:
@@ -121,16 +120,20 @@ class VitsTraining(L.LightningModule):
             return {"mel": F.l1_loss(made, real), "kl": kl, "duration": generated.duration}
 
     def on_validation_epoch_start(self) -> None:
-        torch.manual_seed(self.config.seed)  # every validation draws the same noise
-        self.validated: list[Tensor] = []
+        self.hardware.seed(self.config.seed)  # every validation draws the same noise
+        self.validated: list[dict[str, Tensor]] = []
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.validated.append(torch.stack(list(self.reconstruction(self.model_g(batch), batch).values())))
-        self.hardware.step_end()
+        self.validated.append(self.hardware.compute(self.validate, batch))
+
+    @torch.no_grad()
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of ``reconstruction`` for a batch that is not trained on."""
+        return self.reconstruction(self.model_g(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        means = torch.stack([terms.cpu() for terms in self.validated]).mean(0)
-        self._log_on_host(["val_mel", "val_kl", "val_duration"], means)
+        terms = {f"val_{name}": [float(each[name].cpu()) for each in self.validated] for name in self.validated[0]}
+        self._log_on_host({name: fmean(values) for name, values in terms.items()})
 
     def configure_optimizers(self):
         """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""
@@ -167,14 +170,14 @@ class VitsTraining(L.LightningModule):
 
     def _update(self, optimizer) -> Tensor:
         """One optimizer step; returns the norm the gradients had before clipping."""
-        norm = self.hardware.reduce_and_clip(getattr(optimizer, "optimizer", optimizer), self.config.clip)
+        norm = self.hardware.reduce_and_clip(optimizer, self.config.clip)
         optimizer.step()
         optimizer.zero_grad()
         return norm
 
-    def _log_on_host(self, names: Iterable[str], values: Iterable[Tensor]) -> None:
+    def _log_on_host(self, values: dict[str, Tensor | float]) -> None:
         """Give Lightning tensors of the host: of a number it makes one on the device, and computes with it there."""
-        self.log_dict(dict(zip(names, values, strict=True)))
+        self.log_dict({name: torch.as_tensor(value).cpu() for name, value in values.items()})
 
     def _part(self, name: str) -> nn.Module:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tts_lab.corpus.corpus import Corpus
-from tts_lab.devices import open_device
+from tts_lab.devices import Device, open_device
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
@@ -28,15 +29,19 @@ from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.processor import keep_freed_memory, native_bfloat16
+from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.warm_start import warm_start
 from tts_lab.vits.config import PRESETS, ModelConfig
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig) -> Path | None:
     """Train as ``config`` says, resuming where the run folder's newest checkpoint stands.
 
+    Under ``neuron_parallel_compile``, which collects graphs and lets nothing compute, each graph of the run is
+    shown once and nothing is written.
+
     Returns:
-        The last checkpoint, ``run/checkpoints/last.ckpt``.
+        The last checkpoint, ``run/checkpoints/last.ckpt``, or None after a rehearsal.
 
     Raises:
         UserError: anything the person can mend, before the first step wherever it can be known then.
@@ -51,6 +56,8 @@ def train(config: TrainConfig) -> Path:
     corpus = Corpus.load(config.corpus)
     source = read_checkpoint(config.warm_start) if config.warm_start else None
     header = voice_header(config, corpus, source)
+    if os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY"):
+        return _rehearse(config, header, corpus, hardware)
     data = CorpusData(corpus, header.model, config)
     changes = _changes(config)
     say = _start_log(config, data)
@@ -91,6 +98,16 @@ def train(config: TrainConfig) -> Path:
         raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
     say(f"done: step {trainer.global_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
     return last
+
+
+def _rehearse(config: TrainConfig, header: Checkpoint, corpus: Corpus, hardware: Device) -> None:
+    """Every graph twice, as a run traces it; what comes out is zeros, so nothing looks at it."""
+    parts, runs = rehearsal(config, header, corpus, hardware)
+    for number, (name, part) in enumerate(parts.items(), 1):
+        print(f"graph {number} of {len(parts)}: {name}, {runs[name]} times in the run", flush=True)
+        for _ in range(2):
+            part(hardware)
+    print("every graph was shown to the compiler; nothing was trained and nothing written")
 
 
 def _resume_from(config: TrainConfig, checkpoints: Path) -> Path | None:

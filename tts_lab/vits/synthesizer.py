@@ -33,6 +33,9 @@ class Batch:
     """Speaker ids ``(B,)`` for a multi-speaker model."""
 
 
+torch.export.register_dataclass(Batch)  # a tree of tensors, for who must find them
+
+
 @dataclass
 class Posterior:
     """What the Kullback-Leibler term compares, each ``(B, C, F)``, with ``mask (B, 1, F)``."""
