@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tts_lab.devices.flat_adamw import FlatAdamW
+from tts_lab.devices.monitor import NeuronMonitor
 from tts_lab.errors import UserError
 
 
@@ -29,6 +30,7 @@ class XlaDevice:
         import torch_xla
 
         self.torch_xla = torch_xla
+        self.monitor = NeuronMonitor() if accelerator == "neuron" else None
         self.torch = torch_xla.device()
 
     def autocast(self, precision: str) -> AbstractContextManager:
@@ -50,14 +52,15 @@ class XlaDevice:
     def lightning(self) -> dict[str, Any]:
         from tts_lab.devices.lightning import XlaAccelerator, XlaStrategy
 
-        return {"accelerator": XlaAccelerator(), "devices": 1, "strategy": XlaStrategy(self.torch)}
+        return {"accelerator": XlaAccelerator(self.monitor), "devices": 1, "strategy": XlaStrategy(self.torch)}
 
     def counters(self) -> dict[str, float]:
         from torch_xla.debug import metrics
 
         compiled = metrics.counter_value("UncachedCompile") or 0
         fallbacks = sum(metrics.counter_value(name) or 0 for name in metrics.executed_fallback_ops())
-        return {"graphs_compiled": float(compiled), "fallbacks": float(fallbacks)}
+        counted = {"graphs_compiled": float(compiled), "fallbacks": float(fallbacks)}
+        return counted | (self.monitor.counters() if self.monitor else {})
 
 
 def choose_client(accelerator: str) -> None:
