@@ -12,7 +12,7 @@ from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.run import voice_header
+from tts_lab.training.run import resolve_precision, voice_header
 from tts_lab.vits.synthesizer import Batch
 
 
@@ -25,6 +25,7 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
     Raises:
         UserError: as ``train`` would before its first step; or the environment for the Neuron lowering is not set.
     """
+    config = resolve_precision(config, "neuron")
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
     data = CorpusData(corpus, header.model, config)
