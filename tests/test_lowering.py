@@ -69,3 +69,9 @@ def test_a_step_is_traced_on_every_batch_and_leaves_its_state_as_it_was(kind):
     ]
     for errors in found["errors"] + found["alone"]:
         assert errors == (expected if kind == "cut" else [])
+
+
+def test_a_step_hands_out_its_state_and_what_it_returns_and_nothing_else(small_corpus):
+    counts = json.loads(python("tests/lowered_outputs.py", str(small_corpus), **ENVIRONMENT).splitlines()[-1])
+    # An optimizer's state is three vectors: the parameters' values, and both averages of their gradients.
+    assert counts["outputs"] == counts["parameters"] + 3 * counts["optimizers"] + 1
