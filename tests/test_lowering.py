@@ -31,6 +31,7 @@ def step(x):
     loss = model[2](hidden).square().mean()
     loss.backward()
     model.history[1].add_(1.0)  # by way of a view
+    model.history[2].add_(1.0)
     if cut and loss.item() < 0:
         raise ValueError("the shadow has another loss")
     if not cut:
@@ -40,9 +41,12 @@ def step(x):
     return loss.detach()
 
 batches = {"six": torch.randn(6, 4).to(hardware.torch), "nine": torch.randn(9, 4).to(hardware.torch)}
+compiled = hardware.counters()["graphs_compiled"]
 results = [preflight(step, batches), preflight(step, batches)]
+compiled = hardware.counters()["graphs_compiled"] - compiled
 print(json.dumps({
     "apart": {name: float((value.cpu() - before[name]).abs().max()) for name, value in model.state_dict().items()},
+    "compiled": compiled,
     "shapes": [list(model.turned.shape), list(before["turned"].shape)],
     "moments": max(float(s["exp_avg"].abs().max()) for s in optimizer.state_dict()["state"].values()),
     "graphs": [[(g.name, g.instructions, g.trace_seconds) for g in result.graphs] for result in results],
@@ -57,6 +61,7 @@ def test_a_step_is_traced_on_every_batch_and_leaves_its_state_as_it_was(kind):
     found = json.loads(python("-c", STEP, kind, **ENVIRONMENT).splitlines()[-1])
     assert set(found["apart"].values()) == {0.0} and len(found["apart"]) == 11
     assert found["shapes"][0] == found["shapes"][1] and found["moments"] == 0.0
+    assert found["compiled"] == 0  # neither to keep a value nor to give it back
     first, second = found["graphs"]
     assert [name for name, *_ in first] == ["six", "nine"]
     assert first[1][1] == second[1][1]  # not the very first: PyTorch's AdamW makes its state there

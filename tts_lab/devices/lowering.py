@@ -206,8 +206,9 @@ class _Recorder(TorchDispatchMode):
         for x in flat:
             if isinstance(x, Tensor) and x.device.type == "xla":
                 before = self._before(x)
-                if before is not None:
-                    self.saved.setdefault(self.core._xla_get_tensor_id(before), (before, before.cpu()))
+                number = None if before is None else self.core._xla_get_tensor_id(before)
+                if before is not None and number not in self.saved:
+                    self.saved[number] = before, before.cpu()
 
     def _origin(self, operation: Any, args: Any, results: Any) -> None:
         """Note whether the results are of the step's own making, or views of what was there before."""
@@ -238,6 +239,7 @@ class _Recorder(TorchDispatchMode):
             return value
         lazy = value.to("xla")
         self._remember(lazy, value)
+        self.made.add(self.core._xla_get_tensor_id(lazy))
         return lazy
 
     def _remember(self, lazy: Tensor, value: Tensor) -> None:

@@ -90,6 +90,7 @@ class NeuronMonitor:
                 if name in found:
                     errors[name] = errors.get(name, 0.0) + found[name]
             self.newest = found | errors
+        lines.close()
         self.newest = {}  # it has ended: what it said last is no longer so
 
 
