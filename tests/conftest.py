@@ -1,8 +1,22 @@
 """Fixtures that several test files share; each is made once a session."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+
+def python(*arguments: str, **environment: str) -> str:
+    """What Python prints in a process of its own, which starts without PyTorch/XLA's variables but for those given."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=own | {"PYTHONPATH": "."} | environment, capture_output=True, text=True,
+        timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -109,9 +109,13 @@ def test_weight_norm_from_primitives_equals_torchs_with_its_gradient():
         layer(x).square().sum().backward()
     torch.testing.assert_close(ours.weight_v.grad, conv.weight_v.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.weight_g.grad, conv.weight_g.grad, rtol=1e-4, atol=1e-5)
+    assert not hasattr(ours, "weight")  # it lives as long as a pass: a lazy device would hand it out at every step
     torch.nn.utils.remove_weight_norm(ours)
     torch.nn.utils.remove_weight_norm(conv)
     torch.testing.assert_close(ours.weight, conv.weight)
+    for _ in range(2):  # now it is a parameter, and stays
+        torch.testing.assert_close(ours(x), conv(x))
+    assert list(ours.state_dict()) == list(conv.state_dict())
 
 
 def test_weights_normalised_together_are_those_of_each_alone_with_their_gradients():

@@ -1,29 +1,19 @@
 """The preflight as a whole: stock Piper's step has every fault that is known of it, ours has none."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
+from conftest import python
 
+from tts_lab.devices.lowering import ENVIRONMENT
 from tts_lab.preflight.forecast import Work, find_instance, seconds, work
 from tts_lab.preflight.hlo import Graph
 
 
-def python(*arguments: str) -> str:
-    from tts_lab.devices.lowering import ENVIRONMENT
-
-    environment = os.environ | ENVIRONMENT | {"PYTHONPATH": "."}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_stock_pipers_step_shows_every_fault_with_its_line():
-    findings = json.loads(python("-m", "benchmarks.preflight_stock").splitlines()[-1])
+    findings = json.loads(python("-m", "benchmarks.preflight_stock", **ENVIRONMENT).splitlines()[-1])
     found = {(f["rule"], f["code"], f["source"].rpartition("vits/")[2].split(":")[0]) for f in findings}
     fallback, read, wrong = "fallback to the CPU", "value read on the host", "silently wrong"
     assert found >= {
@@ -46,15 +36,17 @@ def test_our_run_has_no_error_and_its_graphs_can_be_taken_away(small_corpus, tmp
     config = {
         "corpus": str(small_corpus), "run": str(tmp_path / "run"), "preset": "tiny", "batch_size": 2, "buckets": 2,
         "max_steps": 40, "limit_utterances": 8, "adversarial_from": 20, "validate_every": 20, "clip": 5.0,
+        "precision": "auto",
     }  # fmt: skip
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     out = tmp_path / "report.json"
     printed = python(
         "-m", "tts_lab.cli", "preflight", f"--config={tmp_path / 'run.yaml'}", "--hourly_rate=2",
-        f"--save_hlo={tmp_path / 'hlo'}", f"--json={out}",
+        f"--save_hlo={tmp_path / 'hlo'}", f"--json={out}", **ENVIRONMENT,
     )  # fmt: skip
     report = json.loads(out.read_text())
     assert not [finding for finding in report["findings"] if finding["severity"] == "error"]
+    assert report["bf16"]  # the forecast is for the core that auto means, not for this computer
     assert {"reverse", "kernel smaller than its dilation"} <= {finding["rule"] for finding in report["findings"]}
     names = [graph["name"] for graph in report["graphs"]]
     training = [name for name in names if name.startswith("train")]

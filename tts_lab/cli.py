@@ -132,8 +132,10 @@ def preflight(
     from tts_lab.preflight import report
     from tts_lab.preflight.forecast import find_instance
     from tts_lab.preflight.run import preflight_run
+    from tts_lab.training.run import resolve_precision
 
     core = find_instance(instance)
+    config = resolve_precision(config, "neuron")
     result, runs = preflight_run(config)
     forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
     report.show(result, forecast)

@@ -46,4 +46,5 @@ class Device(Protocol):
         """The arguments of ``lightning.Trainer`` that put a run on this device."""
 
     def counters(self) -> dict[str, float]:
-        """What the device counted since the start: graphs compiled, operations that fell back to the CPU."""
+        """What the device counted since the start: graphs compiled, operations that fell back to the CPU; on Neuron
+        also the numbers of ``tts_lab.devices.monitor``."""

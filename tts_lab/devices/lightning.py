@@ -12,15 +12,25 @@ from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
+from tts_lab.devices.monitor import NeuronMonitor
+
 
 class XlaAccelerator(Accelerator):
-    """One core of an XLA client that is open already."""
+    """One core of an XLA client that is open already, and the monitor that watches it during a run."""
+
+    def __init__(self, monitor: NeuronMonitor | None = None) -> None:
+        self.monitor = monitor
+
+    def setup(self, trainer: Any) -> None:
+        if self.monitor:
+            self.monitor.start()
 
     def setup_device(self, device: torch.device) -> None:
         pass
 
     def teardown(self) -> None:
-        pass
+        if self.monitor:
+            self.monitor.stop()
 
     def get_device_stats(self, device: torch.device) -> dict[str, Any]:
         return {}

@@ -79,21 +79,23 @@ def emulate_neuron() -> XlaDevice:
 def lower(step: Callable[..., Any], *inputs: Any) -> Lowered:
     """Trace ``step(*inputs)``, whose tensors are on the XLA device, into one graph.
 
-    What the step changes has no value afterwards: this is for looking at a step, in a process that trains nothing.
+    The tensors it changes have their values back afterwards, and what it made and kept (gradients, the state of an
+    optimizer) is zero, so that it can be traced again. What it counts in Python or on the host has moved on.
     """
     import torch_xla
 
     core, device = torch_xla._XLAC, str(torch_xla.device())
     torch_xla.sync(wait=True)
-    recorder = _Recorder(core, shadowed=False)
-    try:
-        with recorder, torch.autograd.detect_anomaly(check_nan=False):  # it keeps the forward line of each backward
-            kept = step(*inputs)
-    except _Cut:  # the rest depends on values: once more, with a shadow that has them
+    for shadowed in (False, True):
+        recorder = _Recorder(core, shadowed)
+        try:
+            with recorder, torch.autograd.detect_anomaly(check_nan=False):  # it keeps each backward's forward line
+                kept = step(*inputs)
+            break
+        except _Cut:  # the rest depends on values: once more, with a shadow that has them
+            pass
         core._clear_pending_irs(device)
-        recorder = _Recorder(core, shadowed=True)
-        with recorder, torch.autograd.detect_anomaly(check_nan=False):
-            kept = step(*inputs)
+        recorder.restore()
     outputs = recorder.pending()
     lowered = Lowered(core._get_xla_tensors_hlo(outputs), core._get_xla_tensors_hlo_proto(outputs), None,
                       recorder.fallbacks, recorder.reads, recorder.wrong)  # fmt: skip
@@ -105,6 +107,7 @@ def lower(step: Callable[..., Any], *inputs: Any) -> Lowered:
         lowered.trace_seconds = time.perf_counter() - began
         del kept
         core._clear_pending_irs(device)
+    recorder.restore()
     return lowered
 
 
@@ -120,6 +123,9 @@ class _Recorder(TorchDispatchMode):
         self.core, self.shadowed = core, shadowed
         self.shadows: dict[int, Tensor] = {}
         self.lazy: dict[int, ref] = {}
+        self.made: set[int] = set()  # numbers of what the step made, all else was there before
+        self.viewed: dict[int, Tensor] = {}  # what was there before, by the number of a view of it
+        self.saved: dict[int, tuple[Tensor, Tensor]] = {}  # what was there and is changed, and its value before
         self.fallbacks, self.reads, self.wrong = Counter(), Counter(), Counter()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
@@ -131,6 +137,8 @@ class _Recorder(TorchDispatchMode):
         read = operation is torch.ops.aten._local_scalar_dense.default or (
             lazy and any(isinstance(x, torch.device) and x.type == "cpu" for x in flat)
         )
+        if operation._schema.is_mutable or operation is torch.ops.aten.native_batch_norm.default:  # it does not say so
+            self._save(flat)
         if operation is torch.ops.aten.split_with_sizes.default and (args[2] if len(args) > 2 else 0):
             self.wrong[str(operation), _python_line()] += 1
         lowered = _has_lowering(operation) and not _hides_a_fallback(operation, args, flat)
@@ -141,6 +149,7 @@ class _Recorder(TorchDispatchMode):
             for result in tree_flatten(results)[0]:
                 if isinstance(result, Tensor):
                     self.lazy[self.core._xla_get_tensor_id(result)] = ref(result)
+            self._origin(operation, args, results)
             return results
         shadow_args, shadow_kwargs = tree_map(self._shadow, (args, kwargs))
         if operation is torch.ops.aten.view.default:  # lazy tensors have no strides that could forbid it
@@ -162,6 +171,7 @@ class _Recorder(TorchDispatchMode):
         for result, value in zip(tree_flatten(results)[0], tree_flatten(values)[0], strict=True):
             if isinstance(result, Tensor):
                 self._remember(result, value)
+        self._origin(operation, args, results)
         return results
 
     def _traced(self, operation: Any, args: Any, kwargs: Any) -> Any:
@@ -178,6 +188,42 @@ class _Recorder(TorchDispatchMode):
         needed = self.core._check_tensor_need_materialization(tensors)
         return [tensor for tensor, wanted in zip(tensors, needed, strict=True) if wanted]
 
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give what the step changed its value back, and zeros to what it made and somebody keeps."""
+        alive = [(number, reference()) for number, reference in self.lazy.items() if number in self.made]
+        for number, tensor in alive:
+            if tensor is not None and number not in self.saved:
+                tensor.copy_(torch.zeros(tensor.shape, dtype=tensor.dtype))
+        for tensor, value in self.saved.values():
+            if tensor.shape == value.shape:
+                tensor.copy_(value)
+            else:  # turned in place
+                tensor.data = value.to("xla")
+
+    def _save(self, flat: list[Any]) -> None:
+        """Keep the values of the tensors among ``flat``, one of which is about to change, that were there before."""
+        for x in flat:
+            if isinstance(x, Tensor) and x.device.type == "xla":
+                before = self._before(x)
+                number = None if before is None else self.core._xla_get_tensor_id(before)
+                if before is not None and number not in self.saved:
+                    self.saved[number] = before, before.cpu()
+
+    def _origin(self, operation: Any, args: Any, results: Any) -> None:
+        """Note whether the results are of the step's own making, or views of what was there before."""
+        for result in tree_flatten(results)[0]:
+            if isinstance(result, Tensor):
+                if operation.is_view and (base := self._before(args[0])) is not None:
+                    self.viewed[self.core._xla_get_tensor_id(result)] = base
+                else:
+                    self.made.add(self.core._xla_get_tensor_id(result))
+
+    def _before(self, x: Tensor) -> Tensor | None:
+        """The tensor that was there before the step and that ``x`` is, or is a view of."""
+        number = self.core._xla_get_tensor_id(x)
+        return self.viewed.get(number, None if number in self.made else x)
+
     def _shadow(self, x: Any) -> Any:
         if isinstance(x, torch.device):
             return torch.device("cpu")
@@ -193,6 +239,7 @@ class _Recorder(TorchDispatchMode):
             return value
         lazy = value.to("xla")
         self._remember(lazy, value)
+        self.made.add(self.core._xla_get_tensor_id(lazy))
         return lazy
 
     def _remember(self, lazy: Tensor, value: Tensor) -> None:

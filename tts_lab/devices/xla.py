@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from tts_lab.devices.flat_adamw import FlatAdamW
+from tts_lab.devices.monitor import NeuronMonitor
 from tts_lab.errors import UserError
 
 
@@ -32,6 +33,7 @@ class XlaDevice:
         import torch_xla
 
         self.torch_xla = torch_xla
+        self.monitor = NeuronMonitor() if accelerator == "neuron" else None
         self.torch = torch_xla.device()
         self.optimizers: list[FlatAdamW] = []
         self.repeated: dict[Any, Any] = {}
@@ -85,17 +87,18 @@ class XlaDevice:
     def lightning(self) -> dict[str, Any]:
         from tts_lab.devices.lightning import OneDevice, XlaAccelerator
 
-        return {"accelerator": XlaAccelerator(), "devices": 1, "strategy": OneDevice(self.torch)}
+        return {"accelerator": XlaAccelerator(self.monitor), "devices": 1, "strategy": OneDevice(self.torch)}
 
     def counters(self) -> dict[str, float]:
         from torch_xla.debug import metrics
 
         compiled = metrics.counter_value("UncachedCompile") or 0
         fallbacks = sum(metrics.counter_value(name) or 0 for name in metrics.executed_fallback_ops())
-        return {
+        counted = {
             "graphs_compiled": float(compiled), "fallbacks": float(fallbacks),
             "steps_traced": float(self.traced), "host_seconds": self.host_seconds,
         }  # fmt: skip
+        return counted | (self.monitor.counters() if self.monitor else {})
 
 
 def choose_client(accelerator: str) -> None:

@@ -175,13 +175,6 @@ def _rng(i: Instruction, _: Graph) -> str | None:
     return None
 
 
-def _convolution(test: Callable[[Instruction], bool], say: str) -> Callable[[Instruction, Graph], str | None]:
-    def finds(i: Instruction, _: Graph) -> str | None:
-        return f"{_sizes(i)}: {say}" if i.opcode == "convolution" and test(i) else None
-
-    return finds
-
-
 def _is_weight_gradient(i: Instruction) -> bool:
     # torch_xla's: the batch takes the place of the features, and the window is as long as the output was.
     return (i.attribute("dim_labels") or "").startswith("fb01_io01->01bf")
@@ -212,6 +205,10 @@ def _on(opcode: str, test: Callable[[Instruction, Graph], bool], say: Callable[[
         return say(i) if i.opcode == opcode and test(i, graph) else None
 
     return finds
+
+
+def _convolution(test: Callable[[Instruction], bool], say: str) -> Callable[[Instruction, Graph], str | None]:
+    return _on("convolution", lambda i, _: test(i), lambda i: f"{_sizes(i)}: {say}")
 
 
 def _iota_length(name: str, graph: Graph) -> int | None:

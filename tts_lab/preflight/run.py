@@ -8,7 +8,7 @@ from tts_lab.preflight import Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.rehearsal import Part, rehearsal
-from tts_lab.training.run import voice_header
+from tts_lab.training.run import resolve_precision, voice_header
 
 
 def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
@@ -20,6 +20,7 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
     Raises:
         UserError: as ``train`` would before its first step; or the environment for the Neuron lowering is not set.
     """
+    config = resolve_precision(config, "neuron")
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
     parts, runs = rehearsal(config, header, corpus, emulate_neuron())

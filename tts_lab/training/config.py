@@ -90,13 +90,23 @@ class TrainConfig:
     """Data loading processes."""
     accelerator: Literal["auto", "cpu", "cuda", "xla", "neuron"] = "auto"
     """Where to train. xla: torch-xla's CPU client, to try what trn1 would do; neuron: a NeuronCore of trn1."""
+    neuron_cores: int | None = None
+    """neuron: cores this process takes (NEURON_RT_NUM_CORES): it trains on one, and by default holds them all."""
+    stochastic_rounding: bool = False
+    """neuron: round to bfloat16 up or down by chance, right on average (NEURON_RT_STOCHASTIC_ROUNDING_EN)."""
+    compiler_flags: str = ""
+    """neuron: of its compiler (NEURON_CC_FLAGS), as `--optlevel=1`; from SDK 2.33 `--implicit-integer-downcast=all`."""
+    compile_cache: str | None = None
+    """neuron: folder or s3:// address that keeps compiled graphs for later runs (NEURON_COMPILE_CACHE_URL)."""
     recompile: Literal["warn", "error"] = "warn"
     """What to do when a known batch shape compiles again (xla and neuron)."""
     resume: str = "auto"
     """auto: from the newest checkpoint in the run folder, if any; never: refuse a used folder; or a checkpoint."""
 
     def __post_init__(self) -> None:
-        problems = []
+        from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
+
+        problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
         positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",
                     "log_every", "learning_rate", "learning_rate_d", "lr_decay")  # fmt: skip
         problems += [
@@ -110,7 +120,7 @@ class TrainConfig:
         ]
         if self.max_steps is None and self.max_epochs is None:
             problems.append("neither max_steps nor max_epochs is given; one must say when to stop")
-        for name in ("max_steps", "max_epochs", "segment_frames"):
+        for name in ("max_steps", "max_epochs", "segment_frames", "neuron_cores"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.lr_decay > 1:

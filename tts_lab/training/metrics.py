@@ -11,7 +11,8 @@ from lightning.pytorch.utilities import rank_zero_only
 COLUMNS = (
     "step", "epoch", "seconds", "loss_g", "loss_d", "mel", "kl", "duration", "adversarial", "feature",
     "grad_norm_g", "grad_norm_d", "learning_rate_g", "learning_rate_d", "val_mel", "val_kl", "val_duration",
-    "graphs_compiled", "fallbacks", "steps_traced", "host_seconds",
+    "graphs_compiled", "fallbacks", "steps_traced", "host_seconds", "core_utilization", "device_bytes", "host_bytes",
+    "numerical_errors", "other_errors", "latency_p50", "latency_p99", "ecc_uncorrected",  # see tts_lab.devices.monitor
 )  # fmt: skip
 
 

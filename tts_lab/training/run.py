@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, open_device
+from tts_lab.devices.environment import neuron_environment
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
@@ -50,8 +51,8 @@ def train(config: TrainConfig) -> Path | None:
     keep_freed_memory()
     checkpoints = config.run / "checkpoints"
     resume = _resume_from(config, checkpoints)
-    if config.precision == "auto":
-        config = replace(config, precision="bf16" if native_bfloat16(config.accelerator) else "32")
+    config = resolve_precision(config, config.accelerator)
+    settings = _set_environment(config)
     hardware = open_device(config.accelerator)
     corpus = Corpus.load(config.corpus)
     source = read_checkpoint(config.warm_start) if config.warm_start else None
@@ -61,7 +62,7 @@ def train(config: TrainConfig) -> Path | None:
     data = CorpusData(corpus, header.model, config)
     changes = _changes(config)
     say = _start_log(config, data)
-    say(data.describe())
+    say("\n  ".join([data.describe(), *settings]))
 
     torch.manual_seed(config.seed)
     module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware)
@@ -108,6 +109,25 @@ def _rehearse(config: TrainConfig, header: Checkpoint, corpus: Corpus, hardware:
         for _ in range(2):
             part(hardware)
     print("every graph was shown to the compiler; nothing was trained and nothing written")
+
+
+def resolve_precision(config: TrainConfig, accelerator: str) -> TrainConfig:
+    """``config`` with precision auto made what is native on ``accelerator``, which need not be its own."""
+    if config.precision != "auto":
+        return config
+    if native_bfloat16(accelerator):
+        return replace(config, precision="bf16")
+    return replace(config, precision="32", stochastic_rounding=False)  # nothing is rounded
+
+
+def _set_environment(config: TrainConfig) -> list[str]:
+    """Set what Neuron reads from the environment, never against what was exported; returns what to say of it."""
+    if config.accelerator != "neuron":
+        return []
+    asked = config.neuron_cores, config.stochastic_rounding, config.compiler_flags, config.compile_cache
+    changes, lines = neuron_environment(os.environ, *asked)
+    os.environ.update(changes)
+    return lines
 
 
 def _resume_from(config: TrainConfig, checkpoints: Path) -> Path | None:

@@ -23,8 +23,17 @@ MIN_DERIVATIVE = 1e-3
 class PrimitiveWeightNorm(WeightNorm):
     """Weight normalisation ``w = g v / |v|`` (Salimans & Kingma 2016) spelled out in primitives.
 
-    ``torch._weight_norm`` has no XLA lowering. Parameters stay ``weight_g`` and ``weight_v``.
+    ``torch._weight_norm`` has no XLA lowering. Parameters stay ``weight_g`` and ``weight_v``; the weight is there
+    during a forward pass alone, for what outlives a step is an output of its graph on a lazy device.
     """
+
+    def drop(self, module: nn.Module, *_: object) -> None:
+        """Forget the weight; a forward hook. It is a parameter, and stays, where the weight norm was removed."""
+        module.__dict__.pop(self.name, None)
+
+    def remove(self, module: nn.Module) -> None:
+        setattr(module, self.name, None)  # what it deletes
+        super().remove(module)
 
     def compute_weight(self, module: nn.Module) -> Tensor:
         ready = self.__dict__.pop("ready", None)
@@ -256,4 +265,6 @@ def make_static(model: nn.Module) -> nn.Module:
         for hook in module._forward_pre_hooks.values():
             if type(hook) is WeightNorm:
                 hook.__class__ = PrimitiveWeightNorm
+                hook.drop(module)
+                module.register_forward_hook(hook.drop)
     return model
