@@ -1,11 +1,25 @@
-"""Convolutions as products against PyTorch's own in float64, and a whole update of a model with them against without."""
+"""Convolutions as products against PyTorch's own in float64; a whole update and its graph with them and without."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.nn import functional as F
 
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.preflight import rules
+from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.data import CorpusData
+from tts_lab.training.module import VitsTraining
 from tts_lab.vits import products
+from tts_lab.vits.config import PRESETS
 from tts_lab.vits.layers import ConvTranspose1d
 
 # Piper's own layers made narrow: channels in and out, taps, and what else conv1d is told.
@@ -69,6 +83,10 @@ def test_a_transposed_convolution_is_equal(case, padded, length):
     )  # fmt: skip
 
 
+def test_risk_begins_where_the_preflight_warns():
+    assert products.LONG_WINDOW == rules.LONG_WINDOW
+
+
 def test_stride_with_dilation_is_refused():
     with pytest.raises(ValueError, match="one of them must be 1"):
         products.convolve(torch.ones(1, 1, 9), torch.ones(1, 1, 3), None, stride=2, dilation=2)
@@ -89,3 +107,67 @@ def test_only_risky_layers_that_are_chosen_take_it():
     products.choose(wide)
     products.choose(wide, False)
     assert not products.suits(wide, torch.ones(1, 8, 100))
+
+
+def updated(corpus: Path, convolutions: str) -> dict[str, torch.Tensor]:
+    """One update of a tiny model: its loss terms, gradients, and how far its parameters went, each as one vector."""
+    config = TrainConfig(corpus, max_steps=1, preset="tiny", batch_size=2, workers=0, convolutions=convolutions)
+    data = CorpusData(Corpus.load(corpus), PRESETS["tiny"], config)
+    torch.manual_seed(1)
+    module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), config, 1, 1).train()
+    with torch.no_grad():  # what starts at zero would hide a fault
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.02)
+    # Softmax cancels a key's bias: its gradient is rounding alone, and AdamW makes a full step of its sign.
+    sides = {
+        side: [p for name, p in getattr(module, f"model_{side}").named_parameters() if not name.endswith("k.bias")]
+        for side in "gd"
+    }
+    before = {side: [p.detach().clone() for p in parameters] for side, parameters in sides.items()}
+    found = {"terms": torch.stack(list(module.accumulate_gradients(*data.train_dataloader().dataset[0]).values()))}
+    for (side, parameters), optimizer in zip(sides.items(), module.configure_optimizers()[0], strict=True):
+        found[f"gradient of {side}"] = torch.cat([p.grad.flatten() for p in parameters])
+        optimizer.step()
+        moved = [p.detach() - b for p, b in zip(parameters, before[side], strict=True)]
+        found[f"update of {side}"] = torch.cat([m.flatten() for m in moved])
+    return found
+
+
+def test_an_update_of_the_whole_model_is_the_same(small_corpus):
+    found, native = (updated(small_corpus, form) for form in ("products", "native"))
+    for name, value in native.items():
+        apart = float((found[name] - value).norm() / value.norm())
+        # AdamW divides by the gradient's own size: one that is nearly zero steps by its rounding.
+        assert 0 < apart < (5e-5 if name.startswith("update") else 1e-5), (name, apart)
+
+
+@pytest.mark.slow
+def test_the_graph_has_none_of_the_findings_that_products_are_for(small_corpus, tmp_path):
+    from tts_lab.devices.lowering import ENVIRONMENT
+
+    removed = {"kernel smaller than its dilation", "weight gradient over a long window", "grouped weight gradient",
+               "weight gradient of a wide kernel"}  # fmt: skip
+    reports = {}
+    for form in ("native", "products"):
+        config = {
+            "corpus": str(small_corpus), "run": str(tmp_path / "run"), "preset": "tiny", "batch_size": 2, "buckets": 1,
+            "max_steps": 1, "limit_utterances": 2, "convolutions": form,
+        }  # fmt: skip
+        (tmp_path / f"{form}.yaml").write_text(yaml.safe_dump(config))
+        command = ["preflight", f"--config={tmp_path / form}.yaml", f"--json={tmp_path / form}.json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "tts_lab.cli", *command],
+            env=os.environ | ENVIRONMENT | {"PYTHONPATH": "."}, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        reports[form] = json.loads((tmp_path / f"{form}.json").read_text()) | {"printed": done.stdout}
+    found = {form: {finding["rule"] for finding in report["findings"]} for form, report in reports.items()}
+    assert removed <= found["native"]
+    assert found["products"] == found["native"] - removed  # and it brings none of its own
+    native, chosen = reports["native"], reports["products"]
+    assert native["native"] is None and "as products" not in native["printed"]
+    (graph,) = (graph for graph in native["graphs"] if graph["name"].startswith("train"))
+    assert chosen["native"]["instructions"] == graph["instructions"]
+    line = chosen["printed"].partition("Convolutions as products")[2].split("\n\n")[0]
+    assert f"{graph['instructions']:,} HLO" in " ".join(line.split())

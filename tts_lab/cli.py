@@ -134,8 +134,8 @@ def preflight(
     from tts_lab.preflight.run import preflight_run
 
     core = find_instance(instance)
-    result, runs = preflight_run(config)
-    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
+    result, runs, native = preflight_run(config)
+    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate, native)
     report.show(result, forecast)
     if save_hlo:
         print("\n".join(result.save_hlo(save_hlo)))

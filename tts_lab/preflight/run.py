@@ -7,20 +7,22 @@ from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
-from tts_lab.preflight import Preflight, preflight
+from tts_lab.preflight import GraphReport, Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.run import voice_header
+from tts_lab.vits import products
 from tts_lab.vits.synthesizer import Batch
 
 
-def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
+def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter, GraphReport | None]:
     """Trace every graph that ``config`` would compile on trn1.
 
     Returns:
-        What was found, and how many times the run would run each graph.
+        What was found; how many times the run would run each graph; and where convolutions run as products, the
+        largest training graph with all of them native, for the price.
 
     Raises:
         UserError: as ``train`` would before its first step; or the environment for the Neuron lowering is not set.
@@ -56,4 +58,11 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
         if name not in validation:
             validation[name] = move_data_to_device(batches[number], hardware.torch)
         runs[name] += data.total_steps // config.validate_every
-    return preflight(train, training) + preflight(validate, validation), runs
+    trained = preflight(train, training)
+    result = trained + preflight(validate, validation)
+    if config.convolutions == "native":
+        return result, runs, None
+    largest = max(trained.graphs, key=lambda graph: graph.instructions).name
+    products.choose(module, False)
+    (native,) = preflight(train, {largest: training[largest]}).graphs
+    return result, runs, native

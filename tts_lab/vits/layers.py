@@ -77,9 +77,7 @@ class Conv1d(nn.Conv1d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if products.suits(self, x):
-            return products.convolve(
-                x, weight, bias, self.stride[0], self.padding[0], self.dilation[0], self.groups
-            )
+            return products.convolve(x, weight, bias, self.stride[0], self.padding[0], self.dilation[0], self.groups)
         if filtering.suits(self, x):
             return filtering.correlate(x, filtering.transform(weight), bias)
         return super()._conv_forward(x, weight, bias)

@@ -40,7 +40,13 @@ def risky(conv: nn.Module, length: int) -> bool:
 
 
 def convolve(
-    x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
 ) -> Tensor:
     """``conv1d`` of the same arguments: ``x (B, C, T)``, ``kernel (O, C / groups, K)`` -> ``(B, O, N)``.
 
@@ -76,7 +82,7 @@ def convolve_transposed(x: Tensor, kernel: Tensor, bias: Tensor | None, stride: 
 
 
 def _shifted(x: Tensor, taps: int, step: int) -> Tensor:
-    """``(B, C, L)`` -> ``(B, C, taps, N)``: entry ``[k, t]`` is ``x[t + k * step]``, with ``N = L - (taps - 1) step``."""
+    """``(B, C, L)`` -> ``(B, C, taps, N)``: entry ``[k, t]`` is ``x[t + k * step]``; N is ``L - (taps - 1) * step``."""
     length = x.shape[2]
     copies = x.unsqueeze(2).expand(-1, -1, taps, -1).flatten(2)
     # Rows read back longer by a step than they were written begin a step later each.
