@@ -136,8 +136,8 @@ def preflight(
 
     core = find_instance(instance)
     config = resolve_precision(config, "neuron")
-    result, runs = preflight_run(config)
-    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
+    result, runs, native = preflight_run(config)
+    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate, native)
     report.show(result, forecast)
     if save_hlo:
         print("\n".join(result.save_hlo(save_hlo)))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tts_lab.preflight import Preflight
+from tts_lab.preflight import GraphReport, Preflight
 from tts_lab.preflight.forecast import ASSUMPTIONS, Instance, seconds
 from tts_lab.preflight.rules import Finding
 
@@ -17,13 +17,19 @@ COLOURS = {"error": "red", "warning": "yellow"}
 
 
 def to_dict(
-    result: Preflight, runs: Mapping[str, int], instance: Instance, bf16: bool, hourly_rate: float | None = None
+    result: Preflight,
+    runs: Mapping[str, int],
+    instance: Instance,
+    bf16: bool,
+    hourly_rate: float | None = None,
+    native: GraphReport | None = None,
 ) -> dict[str, Any]:
     """Plain types only; times in seconds, sizes in bytes.
 
     Args:
         runs: how many times the whole run runs each graph.
         hourly_rate: of the instance, in any currency; the price is then in it.
+        native: of a run whose risky convolutions are products, one graph with all of them native.
     """
     graphs = []
     for graph in result.graphs:
@@ -37,6 +43,9 @@ def to_dict(
         "instance": asdict(instance), "bf16": bf16, "assumptions": ASSUMPTIONS, "graphs": graphs, "run_seconds": total,
         "price": [hourly_rate * time / 3600 for time in total] if hourly_rate else None,
         "findings": [asdict(finding) for finding in result.findings],
+        "native": native and {
+            "name": native.name, "instructions": native.instructions, "trace_seconds": native.trace_seconds
+        },
     }  # fmt: skip
 
 
@@ -45,6 +54,9 @@ def show(result: Preflight, forecast: dict[str, Any]) -> None:
     console = Console()
     console.print(findings_table(result))
     console.print(forecast_table(forecast))
+    if native := forecast["native"]:
+        chosen = next(graph for graph in forecast["graphs"] if graph["name"] == native["name"])
+        console.print(f"Convolutions as products, {native['name']}: {_size(chosen)}. All native: {_size(native)}.")
     hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
     price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
     console.print(f"The whole run on one core: {hours} hours{price}, compiling not counted.")
@@ -85,7 +97,7 @@ def forecast_table(forecast: dict[str, Any]) -> Table:
     for column in ("graph", "runs", "HLO instructions", "tracing, s", "TFLOP", "memory, GB", "once, s"):
         table.add_column(column, justify="left" if column == "graph" else "right")
     for graph in forecast["graphs"]:
-        trace = "cut" if graph["trace_seconds"] is None else f"{graph['trace_seconds']:.2f}"
+        trace = _trace(graph)
         memory = (
             f"{graph['state_bytes'] / 1e9:.1f} to {graph['peak_bytes'] / 1e9:.1f} of {instance['memory'] / 1e9:.0f}"
         )
@@ -93,6 +105,14 @@ def forecast_table(forecast: dict[str, Any]) -> Table:
         flops = f"{graph['flops'] / 1e12:.2f}"
         table.add_row(graph["name"], str(graph["runs"]), f"{graph['instructions']:,}", trace, flops, memory, once)
     return table
+
+
+def _trace(graph: Mapping[str, Any]) -> str:
+    return "cut" if graph["trace_seconds"] is None else f"{graph['trace_seconds']:.2f}"
+
+
+def _size(graph: Mapping[str, Any]) -> str:
+    return f"{graph['instructions']:,} HLO instructions, {_trace(graph)} s to trace"
 
 
 def _short(source: str) -> str:

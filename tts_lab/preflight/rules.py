@@ -236,7 +236,8 @@ def _long_cumulative(i: Instruction) -> bool:
     return max(i.window("size"), default=1) >= 512
 
 
-SLOW = "many instructions of one operation; shorten the segment, or take the layer's matrix-product form"
+PRODUCTS = "or train with `convolutions: products`"
+SLOW = f"many instructions of one operation: shorten the segment, {PRODUCTS}"
 
 RULES = [
     Rule("complex numbers", "NCC_EVRF004", "error",
@@ -268,14 +269,14 @@ RULES = [
     Rule("convolution, strided and dilated input", "NCC_EVRF011", "error", "split it in two layers",
          _convolution(lambda i: bool(i.window("stride") and i.window("lhs_dilate")), "strided over a dilated input")),
     Rule("kernel smaller than its dilation", "", "warning",
-         "computed wrongly before SDK 2.30 (neuronx-cc 2.25): use 2.31 or later",
+         f"computed wrongly before SDK 2.30 (neuronx-cc 2.25): use 2.31 or later, {PRODUCTS}",
          _convolution(_kernel_under_dilation, "fewer taps than the dilation")),
     Rule("weight gradient over a long window", "NCC_EXTP003/EBVF030", "warning", SLOW,
          _convolution(_long_weight_gradient, f"a window of {LONG_WINDOW} or more")),
     Rule("weight gradient of a wide kernel", "NCC_ITEN404", "warning",
-         "2-D kernels of seven taps failed to compile on trn1 (aws-neuron-sdk issue 1295): compile this graph first",
+         f"2-D kernels of seven taps failed to compile on trn1 (aws-neuron-sdk issue 1295): try it alone, {PRODUCTS}",
          _convolution(_wide_kernel_gradient, "seven taps or more")),
-    Rule("grouped weight gradient", "", "warning", "rarely used form: compile this graph first",
+    Rule("grouped weight gradient", "", "warning", f"rarely used form: compile this graph first, {PRODUCTS}",
          _convolution(_grouped, "batch_group_count above 1")),
     Rule("reverse", "", "warning", "merged wrongly into compute before SDK 2.31: use 2.31 or later",
          lambda i, _: f"reverse({_sizes(i)})" if i.opcode == "reverse" else None),

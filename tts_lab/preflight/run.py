@@ -4,18 +4,20 @@ from collections import Counter
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
-from tts_lab.preflight import Preflight, preflight
+from tts_lab.preflight import GraphReport, Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.rehearsal import Part, rehearsal
 from tts_lab.training.run import resolve_precision, voice_header
+from tts_lab.vits import products
 
 
-def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
+def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter, GraphReport | None]:
     """Trace every graph that ``config`` would compile on trn1.
 
     Returns:
-        What was found, and how many times the run would run each graph.
+        What was found; how many times the run would run each graph; and where convolutions run as products, the
+        largest training graph with all of them native, for the price.
 
     Raises:
         UserError: as ``train`` would before its first step; or the environment for the Neuron lowering is not set.
@@ -24,4 +26,10 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
     parts, runs = rehearsal(config, header, corpus, emulate_neuron())
-    return preflight(Part.__call__, parts), runs
+    result = preflight(Part.__call__, parts)
+    if config.convolutions == "native":
+        return result, runs, None
+    largest = max((g for g in result.graphs if parts[g.name].training), key=lambda graph: graph.instructions).name
+    products.choose(parts[largest].module, False)
+    (native,) = preflight(Part.__call__, {largest: parts[largest]}).graphs
+    return result, runs, native

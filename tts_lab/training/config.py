@@ -65,6 +65,9 @@ class TrainConfig:
     precision: Literal["32", "bf16", "auto"] = "32"
     """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32. auto: where it is native."""
 
+    convolutions: Literal["native", "products"] = "native"
+    """products: those that trn1's compiler may refuse or get wrong become matrix products; the preflight says which."""
+
     validate_every: int = 500
     """Steps between validations."""
     sample_every: int = 500

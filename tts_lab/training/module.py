@@ -14,6 +14,7 @@ from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
 from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
+from tts_lab.vits import products
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
@@ -45,6 +46,7 @@ class VitsTraining(L.LightningModule):
         self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor)
+        products.choose(self, config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
         self.frozen = [self._part(name).requires_grad_(False) for name in config.freeze]
 

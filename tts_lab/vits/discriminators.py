@@ -10,7 +10,7 @@ from torch.nn import Conv1d, Conv2d
 from torch.nn import functional as F
 from torch.nn.utils import weight_norm
 
-from tts_lab.vits import filtering
+from tts_lab.vits import filtering, products
 from tts_lab.vits.layers import PrimitiveWeightNorm, make_static, normalise_together
 
 PERIODS = (2, 3, 5, 7, 11)
@@ -42,7 +42,9 @@ class Discriminator(nn.Module):
             kernel = _weight(conv)  # once for all audios: its normalisation and gradient are not repeated
             kernel = kernel.squeeze(-1) if kernel.dim() == 4 else kernel
             stride, padding = conv.stride[0], conv.padding[0]
-            if filtering.suits(conv, hidden[0]):
+            if products.suits(conv, hidden[0]):
+                hidden = [products.convolve(h, kernel, conv.bias, stride, padding, groups=conv.groups) for h in hidden]
+            elif filtering.suits(conv, hidden[0]):
                 transformed = filtering.transform(kernel)
                 hidden = [filtering.correlate(h, transformed, conv.bias) for h in hidden]
             else:

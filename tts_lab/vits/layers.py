@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.weight_norm import WeightNorm
 
-from tts_lab.vits import filtering
+from tts_lab.vits import filtering, products
 from tts_lab.vits.attention import MultiHeadAttention
 
 MIN_BIN = 1e-3  # least width and height of a spline bin, and least derivative at a knot
@@ -82,12 +82,23 @@ def normalise_together(model: nn.Module) -> None:
 
 
 class Conv1d(nn.Conv1d):
-    """A convolution that takes the cheaper way where there is one."""
+    """A convolution that takes the cheaper way where there is one, or the safer where it is chosen."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if products.suits(self, x):
+            return products.convolve(x, weight, bias, self.stride[0], self.padding[0], self.dilation[0], self.groups)
         if filtering.suits(self, x):
             return filtering.correlate(x, filtering.transform(weight), bias)
         return super()._conv_forward(x, weight, bias)
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """A transposed convolution that takes the safer way where it is chosen."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if products.suits(self, x):
+            return products.convolve_transposed(x, self.weight, self.bias, self.stride[0], self.padding[0])
+        return super().forward(x)
 
 
 class WN(modules.WN):
@@ -249,6 +260,7 @@ def _knots(unnormalised: Tensor, bound: float) -> tuple[Tensor, Tensor]:
 
 REPLACEMENTS: dict[type, type] = {
     nn.Conv1d: Conv1d,
+    nn.ConvTranspose1d: ConvTranspose1d,
     attentions.MultiHeadAttention: MultiHeadAttention,
     modules.WN: WN,
     modules.ResidualCouplingLayer: ResidualCouplingLayer,
