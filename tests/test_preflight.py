@@ -8,7 +8,8 @@ import sys
 import pytest
 import yaml
 
-from tts_lab.preflight.forecast import Work, find_instance, seconds, work
+from tts_lab.devices.instances import find_instance
+from tts_lab.preflight.forecast import Work, seconds, work
 from tts_lab.preflight.hlo import Graph
 
 

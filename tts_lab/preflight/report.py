@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tts_lab.devices.instances import Instance
 from tts_lab.preflight import Preflight
-from tts_lab.preflight.forecast import ASSUMPTIONS, Instance, seconds
+from tts_lab.preflight.forecast import ASSUMPTIONS, seconds
 from tts_lab.preflight.rules import Finding
 
 COLOURS = {"error": "red", "warning": "yellow"}

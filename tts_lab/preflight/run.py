@@ -1,5 +1,6 @@
 """The graphs of a training run: one a batch shape, for training and for validation."""
 
+import os
 from collections import Counter
 
 import torch
@@ -7,6 +8,7 @@ from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
+from tts_lab.devices.processes import Processes
 from tts_lab.preflight import Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
@@ -16,8 +18,11 @@ from tts_lab.training.run import voice_header
 from tts_lab.vits.synthesizer import Batch
 
 
-def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
+def preflight_run(config: TrainConfig, processes: int = 1) -> tuple[Preflight, Counter]:
     """Trace every graph that ``config`` would compile on trn1.
+
+    Args:
+        processes: one a core; of more than one, all compile what the first does.
 
     Returns:
         What was found, and how many times the run would run each graph.
@@ -27,8 +32,11 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter]:
     """
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
-    data = CorpusData(corpus, header.model, config)
+    data = CorpusData(corpus, header.model, config, Processes(world=processes))
     hardware = emulate_neuron()
+    hardware.processes = data.processes
+    if processes > 1:
+        os.environ["XLA_ALWAYS_ALLREDUCE"] = "1"  # else the one client that is here leaves all-reduces out
     module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware).to(hardware.torch)
     optimizers = module.configure_optimizers()[0]
 
