@@ -188,6 +188,7 @@ def _quiet_libraries() -> None:
         ".*exists and is not empty.*",
         ".*no pre-optimization state was saved.*",
         ".*Detected call of `lr_scheduler.step.*",  # the discriminators' schedule, before they have joined
+        ".*when logging on epoch level in distributed setting.*",  # the module averages over processes itself
         ".*your dataloader is not resumable.*",  # ours starts at the right step by itself
     ):
         warnings.filterwarnings("ignore", message=message)
