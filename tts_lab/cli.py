@@ -137,7 +137,7 @@ def preflight(
     from tts_lab.preflight.run import preflight_run
 
     core = find_instance(instance)
-    nodes = -(-processes // core.cores)
+    nodes = max(1, -(-processes // core.cores))
     check_workers(core.cores, processes // nodes, nodes)
     result, runs = preflight_run(config, processes)
     forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
