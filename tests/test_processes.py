@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tts_lab.training.checkpoints import load_safely
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import read_metrics
+from tts_lab.training.module import VitsTraining
 from tts_lab.vits.config import PRESETS
 
 BASE = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))} | {
@@ -177,6 +179,17 @@ def test_torchrun_names_the_process_and_nothing_else_does(monkeypatch):
     assert here == Processes(40, 64, 8, 32) and here.nodes == 2
     with pytest.raises(UserError, match="exchanges nothing between processes.*accelerator cpu"):
         open_device("xla")
+
+
+def test_each_process_draws_for_itself_and_a_single_one_as_ever():
+    def seeded(number: int, *place: int) -> int:
+        VitsTraining._seed(SimpleNamespace(hardware=SimpleNamespace(processes=Processes(*place))), number)
+        return torch.initial_seed()
+
+    assert seeded(1234 * 1_000_003 + 7) == 1234 * 1_000_003 + 7
+    seeds = [seeded(1234 * 1_000_003 + step, rank, 32) for step in range(50) for rank in range(32)]
+    assert len(set(seeds)) == 50 * 32
+    assert 0 <= seeded(10**15 * 1_000_003, 31, 32) < 2**63 and seeded(-5) >= 0
 
 
 @pytest.mark.parametrize(

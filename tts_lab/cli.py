@@ -140,7 +140,8 @@ def preflight(
     nodes = max(1, -(-processes // core.cores))
     check_workers(core.cores, processes // nodes, nodes)
     result, runs = preflight_run(config, processes)
-    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate)
+    rate = hourly_rate * nodes if hourly_rate else None
+    forecast = report.to_dict(result, runs, core, config.precision == "bf16", rate)
     report.show(result, forecast)
     if save_hlo:
         print("\n".join(result.save_hlo(save_hlo)))

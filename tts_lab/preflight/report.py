@@ -24,7 +24,7 @@ def to_dict(
 
     Args:
         runs: how many times the whole run runs each graph.
-        hourly_rate: of the instance, in any currency; the price is then in it.
+        hourly_rate: of all instances of the run, in any currency; the price is then in it.
     """
     graphs = []
     for graph in result.graphs:
@@ -48,7 +48,7 @@ def show(result: Preflight, forecast: dict[str, Any]) -> None:
     console.print(forecast_table(forecast))
     hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
     price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
-    console.print(f"The whole run on one core: {hours} hours{price}, compiling not counted.")
+    console.print(f"The whole run, one process a core: {hours} hours{price}, compiling not counted.")
     console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
 
 
