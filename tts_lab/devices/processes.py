@@ -102,8 +102,8 @@ class Processes:
         except RuntimeError as error:  # gloo's have no type of their own, the others' are of this one
             if dist.is_initialized():
                 dist.destroy_process_group()  # what is still under way would abort the interpreter at its end
+            cause = str(error).strip().splitlines()[0]
             raise LostProcessError(
-                f"another of the {self.world} processes died, hangs or cannot be reached "
-                f'({str(error).strip().splitlines()[0]}). What it said last, or torchrun\'s "Root Cause" below, says why; '
-                "signal 9 that nobody sent means out of memory"
+                f"another of the {self.world} processes died, hangs or cannot be reached ({cause}). What it said "
+                "last, or torchrun's root cause below, tells why; signal 9 that nobody sent means out of memory"
             ) from error
