@@ -44,7 +44,7 @@ def start(*arguments: str) -> subprocess.Popen:
 def finish(*running: subprocess.Popen) -> list[str]:
     """What each printed, when all have ended well."""
     try:
-        said = [process.communicate(timeout=300) for process in running]
+        said = [process.communicate(timeout=600) for process in running]
     finally:
         for process in running:
             process.kill()
@@ -123,7 +123,7 @@ def test_a_dead_process_ends_the_run_in_words_and_the_next_start_resumes(recipe,
     try:
         waited = time.monotonic()
         while not last.exists():
-            assert running.poll() is None and time.monotonic() - waited < 120, running.communicate()
+            assert running.poll() is None and time.monotonic() - waited < 300, running.communicate()
             time.sleep(0.2)
         os.kill(process_of_rank(1, running.pid), signal.SIGKILL)
         began = time.monotonic()
