@@ -1,14 +1,22 @@
 """The preflight as a whole: stock Piper's step has every fault that is known of it, ours has none."""
 
 import json
+import re
 
 import pytest
 import yaml
 from conftest import python
 
+from tts_lab.cli import preflight
+from tts_lab.devices.instances import find_instance
 from tts_lab.devices.lowering import ENVIRONMENT
-from tts_lab.preflight.forecast import Work, find_instance, seconds, work
+from tts_lab.errors import UserError
+from tts_lab.preflight.forecast import Work, seconds, work
 from tts_lab.preflight.hlo import Graph
+from tts_lab.training.config import TrainConfig
+from tts_lab.vits.config import PRESETS
+from tts_lab.vits.discriminators import Discriminators
+from tts_lab.vits.synthesizer import Synthesizer
 
 
 @pytest.mark.slow
@@ -59,6 +67,61 @@ def test_our_run_has_no_error_and_its_graphs_can_be_taken_away(small_corpus, tmp
     for name in names:
         assert (tmp_path / "hlo" / f"{name}.hlo.pb").stat().st_size > 10_000
         assert f"neuronx-cc compile {tmp_path / 'hlo' / name}.hlo.pb --framework XLA --target trn1" in printed
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from tts_lab import preflight
+from tts_lab.devices import xla
+from tts_lab.preflight.run import preflight_run
+from tts_lab.training.config import TrainConfig
+xla.PIECE_BYTES, texts, lower = 2**19, [], preflight.lower
+def keep(*arguments):
+    lowered = lower(*arguments)
+    texts.append(lowered.text)
+    return lowered
+preflight.lower = keep
+config = TrainConfig(Path(sys.argv[1]), preset="tiny", batch_size=2, buckets=1, max_steps=1, validate_every=1, clip=5.0)
+result, _ = preflight_run(config, processes=2)
+assert not result.errors, result.errors
+for graph, text in zip(result.graphs, texts, strict=True):
+    Path(sys.argv[2], graph.name).write_text(text)
+"""
+
+
+@pytest.mark.slow
+def test_the_exchange_of_gradients_is_in_the_training_graph_before_the_clipping(small_corpus, tmp_path):
+    python("-c", TWO_PROCESSES, str(small_corpus), str(tmp_path))
+    (training,), (validation,) = (
+        [Graph.parse(path.read_text()) for path in tmp_path.glob(f"{kind}-*")] for kind in ("train", "validate")
+    )
+    assert not [i for i in validation if i.opcode == "all-reduce"]
+    exchanges = [i for i in training if i.opcode == "all-reduce"]
+    assert all(array.dtype == "f32" for i in exchanges for array in i.operands)
+    sizes = [sum(p.numel() for p in side.parameters()) for side in (Synthesizer(PRESETS["tiny"]), Discriminators(16))]
+    pieces = [-(-size * 4 // 2**19) for size in sizes]
+    assert len(exchanges) == sum(pieces) and min(pieces) > 1
+    lines = re.findall(r"%([\w.-]+) = (.*)", training.text)
+    operands = {name: set(re.findall(r"%([\w.-]+)", rest)) & training.by_name.keys() for name, rest in lines}
+    for number, size in enumerate(sizes):
+        (norm,) = (i for i in training.entry if i.opcode == "reduce" and i.operands[0].shape == (size,))
+        before, queue = set(), [norm.name]
+        while queue:
+            added = operands[queue.pop()] - before
+            before |= added
+            queue += added
+        # A chain keeps all processes in one order, so the discriminators' wait for the generator's.
+        exchanged = [i.results[0].elements for i in exchanges if i.name in before]
+        assert len(exchanged) == sum(pieces[: number + 1]) and sum(exchanged) == sum(sizes[: number + 1])
+
+
+def test_a_count_of_processes_that_the_instance_cannot_run_is_refused(small_corpus):
+    config = TrainConfig(small_corpus, max_steps=1)
+    with pytest.raises(UserError, match="4 processes on trn1.32xlarge: it runs 1 or 2 or 8 or 32"):
+        preflight(config, "trn1.32xlarge", processes=4)
+    with pytest.raises(UserError, match="2 nodes of trn1.2xlarge"):
+        preflight(config, "trn1.2xlarge", processes=4)
 
 
 def test_work_is_counted_from_shapes():

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
+from tts_lab.training.flags import config_parser, underscored
 
 
 def doctor(json: Path | None = None) -> None:
@@ -116,6 +117,7 @@ def train(config: TrainConfig) -> None:
 def preflight(
     config: TrainConfig,
     instance: str = "trn1.2xlarge",
+    processes: int = 1,
     hourly_rate: float | None = None,
     save_hlo: Path | None = None,
     json: Path | None = None,
@@ -125,19 +127,23 @@ def preflight(
     Args:
         config: the run, as for `tts-lab train`.
         instance: AWS instance type: trn1.2xlarge, trn1.32xlarge or trn1n.32xlarge.
+        processes: in all, as torchrun would start them, one a core; each trains batch_size utterances a batch.
         hourly_rate: what an hour of it costs; the whole run's price is then forecast, too.
         save_hlo: write every graph there for neuronx-cc, and print the line that compiles it.
         json: also write findings and forecast to this file.
     """
+    from tts_lab.devices.instances import check_workers, find_instance
     from tts_lab.preflight import report
-    from tts_lab.preflight.forecast import find_instance
     from tts_lab.preflight.run import preflight_run
     from tts_lab.training.run import resolve_precision
 
     core = find_instance(instance)
     config = resolve_precision(config, "neuron")
-    result, runs, native = preflight_run(config)
-    forecast = report.to_dict(result, runs, core, config.precision == "bf16", hourly_rate, native)
+    nodes = max(1, -(-processes // core.cores))
+    check_workers(core.cores, processes // nodes, nodes)
+    result, runs, native = preflight_run(config, processes)
+    rate = hourly_rate * nodes if hourly_rate else None
+    forecast = report.to_dict(result, runs, core, config.precision == "bf16", rate, native)
     report.show(result, forecast)
     if save_hlo:
         print("\n".join(result.save_hlo(save_hlo)))
@@ -233,9 +239,7 @@ def _parser() -> ArgumentParser:
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
     verbs.add_subcommand("prepare", preparing)
     for function in (train, preflight):
-        running = ArgumentParser(description=function.__doc__.split("Args:")[0])
-        running.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
-        running.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+        running = config_parser(function.__doc__.split("Args:")[0])
         running.add_function_arguments(function, as_group=False, skip={"config"})
         verbs.add_subcommand(function.__name__, running)
     return parser
@@ -252,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     # Both spellings of a flag work, --audio-dir and --audio_dir; --input-csv names what is a positional here.
-    arguments = [_underscored(a) if a.startswith("--") else a for a in arguments]
+    arguments = [underscored(a) for a in arguments]
     parsed = parser.parse_args([a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"])
     options = parsed[parsed.subcommand].as_dict()
     try:
@@ -283,11 +287,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("tts-lab: interrupted", file=sys.stderr)
         return 130
     return 0
-
-
-def _underscored(flag: str) -> str:
-    name, equals, value = flag.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 if __name__ == "__main__":

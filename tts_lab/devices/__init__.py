@@ -8,18 +8,32 @@
 | ``neuron`` on Trn2, Trn3 | TorchNeuron (torch >= 2.10) lands here, as a third module | nothing yet |
 """
 
+from glob import glob
+
 from tts_lab.devices.device import Device
 from tts_lab.devices.host import HostDevice
+from tts_lab.devices.instances import CORES_A_CHIP, check_workers
+from tts_lab.devices.processes import Processes
+from tts_lab.errors import UserError
 
 
 def open_device(accelerator: str) -> Device:
-    """The device of that name, its environment set and its client started.
+    """The device of that name, its environment set and its client started; under torchrun, this process's of several.
 
     Raises:
-        UserError: when this machine has none.
+        UserError: when this machine has none, or not for so many processes.
     """
-    if accelerator in ("xla", "neuron"):
-        from tts_lab.devices.xla import XlaDevice  # starts a client, so only where one is asked for
+    processes = Processes.of_environment()
+    if accelerator not in ("xla", "neuron"):
+        return HostDevice(accelerator, processes)
+    if accelerator == "xla" and processes.world > 1:
+        raise UserError(
+            f"accelerator xla with {processes.world} processes: torch-xla's CPU client exchanges nothing between "
+            "processes, so each would train alone. Start one process, or take accelerator cpu, which exchanges by gloo"
+        )
+    chips = len(glob("/dev/neuron[0-9]*"))
+    if accelerator == "neuron" and chips:
+        check_workers(CORES_A_CHIP * chips, processes.local_world, processes.nodes)
+    from tts_lab.devices.xla import XlaDevice  # starts a client, so only where one is asked for
 
-        return XlaDevice(accelerator)
-    return HostDevice(accelerator)
+    return XlaDevice(accelerator, processes)

@@ -7,12 +7,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from tts_lab.devices.processes import Processes
+
 
 class Device(Protocol):
     """CPU, GPU or NeuronCore behind one small interface; the step knows no other."""
 
     torch: torch.device
     """Where tensors live."""
+    processes: Processes
+    """Which process of how many this one is, and its way to the others."""
 
     def seed(self, number: int) -> None:
         """Decide what is drawn at random on the device from here on."""

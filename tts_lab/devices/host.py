@@ -8,13 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tts_lab.devices.processes import Processes
+from tts_lab.errors import UserError
+
 
 class HostDevice:
-    """The processor, or a GPU where ``accelerator`` is "cuda", or "auto" and there is one."""
+    """The processor, or a GPU where ``accelerator`` is "cuda", or "auto" and there is one.
 
-    def __init__(self, accelerator: str = "cpu") -> None:
+    Raises:
+        UserError: more processes than GPUs, or not all of them could be met.
+    """
+
+    def __init__(self, accelerator: str = "cpu", processes: Processes | None = None) -> None:
+        processes = processes or Processes()
         gpu = accelerator == "cuda" or accelerator == "auto" and torch.cuda.is_available()
-        self.torch = torch.device("cuda" if gpu else "cpu")
+        self.torch = torch.device("cuda", processes.local_rank) if gpu else torch.device("cpu")
+        if gpu and processes.world > 1:
+            if processes.local_world > torch.cuda.device_count():
+                raise UserError(
+                    f"{processes.local_world} processes want a GPU each and {torch.cuda.device_count()} are here: "
+                    "start torchrun with that --nproc_per_node, or train with accelerator cpu"
+                )
+            torch.cuda.set_device(self.torch)
+        self.processes = processes.join("nccl" if gpu else "gloo")
 
     def seed(self, number: int) -> None:
         torch.manual_seed(number)
@@ -27,15 +43,25 @@ class HostDevice:
 
     def reduce_and_clip(self, optimizer: torch.optim.Optimizer, limit: float | None) -> Tensor:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.processes.world > 1:
+            self._average([p.grad for p in parameters])
         return nn.utils.clip_grad_norm_(parameters, limit or math.inf)
 
     def compute(self, work: Callable[..., Any], *inputs: Any) -> Any:
         return work(*inputs)
 
     def lightning(self) -> dict[str, Any]:
-        from tts_lab.devices.lightning import OneDevice
+        from tts_lab.devices.lightning import ProcessStrategy  # a second to import, which other verbs need not wait for
 
-        return {"accelerator": self.torch.type, "devices": 1, "strategy": OneDevice(self.torch)}
+        return {"accelerator": self.torch.type, "devices": 1, "strategy": ProcessStrategy(self.torch, self.processes)}
 
     def counters(self) -> dict[str, float]:
         return {}
+
+    def _average(self, gradients: list[Tensor]) -> None:
+        """Make them the mean over all processes, in one exchange: one by one each would wait for the slowest."""
+        joined = torch.cat([gradient.flatten() for gradient in gradients])
+        self.processes.add_up(joined)
+        joined /= self.processes.world
+        pieces = joined.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(pieces, gradients, strict=True)])

@@ -1,4 +1,4 @@
-"""Lightning's accelerator and strategy for the lazy-tensor devices, without its assumption of a TPU.
+"""Lightning's accelerator for the lazy-tensor devices, and its strategy for all of ours, without a TPU in mind.
 
 Lightning's own (``XLAAccelerator``, ``SingleDeviceXLAStrategy``, ``XLAPrecision``) look for a TPU, cut the graph
 at every optimizer step, so twice a batch for a GAN, and never in validation. Here the training step itself says
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from tts_lab.devices.monitor import NeuronMonitor
+from tts_lab.devices.processes import Processes
 
 
 class XlaAccelerator(Accelerator):
@@ -56,12 +58,40 @@ class XlaAccelerator(Accelerator):
         return "xla"
 
 
-class OneDevice(SingleDeviceStrategy):
-    """One process, one device."""
+class ProcessStrategy(SingleDeviceStrategy):
+    """One of the processes that torchrun started, and its one core; rank 0 writes.
+
+    Lightning launches and wraps nothing: the step exchanges gradients by itself. ``world_size`` stays 1, for with more
+    Lightning asks all processes at every batch, by way of the device, whether one was told to stop.
+    """
+
+    def __init__(self, device: torch.device, processes: Processes) -> None:
+        super().__init__(device)
+        self.processes = processes
+        self.global_rank, self.local_rank = processes.rank, processes.local_rank
+        rank_zero_only.rank = processes.rank  # Lightning reads it off any launcher's variables, ours or not
+
+    @property
+    def is_global_zero(self) -> bool:
+        return self.global_rank == 0
+
+    def barrier(self, *_: Any, **__: Any) -> None:
+        self.processes.barrier()
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """Rank 0's, the only source that Lightning names."""
+        return self.processes.broadcast(obj)
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        """Rank 0's: all have the same numbers, and it has the files."""
+        return self.processes.broadcast(decision)
 
     def optimizer_step(self, *_: Any, **__: Any) -> None:
         """Nothing: the step was part of ``Device.compute``, and Lightning only counts it."""
 
     def reduce(self, tensor: Any | Tensor, *_: Any, **__: Any) -> Any | Tensor:
-        """The value on the host: Lightning looks at it (has every rank a batch?), which would compile a graph each."""
+        """The value on the host: Lightning looks at it (has every rank a batch?), which would compile a graph each.
+
+        Every process has as many batches as any other, so its own value tells.
+        """
         return tensor.cpu() if isinstance(tensor, Tensor) else tensor

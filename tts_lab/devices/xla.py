@@ -18,7 +18,10 @@ from torch.utils._pytree import tree_flatten
 
 from tts_lab.devices.flat_adamw import FlatAdamW
 from tts_lab.devices.monitor import NeuronMonitor
+from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
+
+PIECE_BYTES = 50 * 2**20  # of gradient in one all-reduce, torch-neuronx's default
 
 
 class XlaDevice:
@@ -28,8 +31,9 @@ class XlaDevice:
         UserError: "neuron" is asked for where there is no Neuron driver, or a client runs that is another one's.
     """
 
-    def __init__(self, accelerator: str = "xla") -> None:
+    def __init__(self, accelerator: str = "xla", processes: Processes | None = None) -> None:
         choose_client(accelerator)
+        self.processes = (processes or Processes()).join("xla")
         import torch_xla
 
         self.torch_xla = torch_xla
@@ -53,6 +57,8 @@ class XlaDevice:
 
     def reduce_and_clip(self, optimizer: FlatAdamW, limit: float | None) -> Tensor:
         gradient = optimizer.join_gradients()
+        if self.processes.world > 1:
+            gradient.copy_(self._average(gradient))
         norm = torch.linalg.vector_norm(gradient)
         if limit:
             gradient.mul_(torch.clamp(limit / (norm + 1e-6), max=1.0))  # always multiplied: a branch would read it
@@ -85,9 +91,10 @@ class XlaDevice:
         return results
 
     def lightning(self) -> dict[str, Any]:
-        from tts_lab.devices.lightning import OneDevice, XlaAccelerator
+        from tts_lab.devices.lightning import ProcessStrategy, XlaAccelerator
 
-        return {"accelerator": XlaAccelerator(self.monitor), "devices": 1, "strategy": OneDevice(self.torch)}
+        strategy = ProcessStrategy(self.torch, self.processes)
+        return {"accelerator": XlaAccelerator(self.monitor), "devices": 1, "strategy": strategy}
 
     def counters(self) -> dict[str, float]:
         from torch_xla.debug import metrics
@@ -99,6 +106,14 @@ class XlaDevice:
             "steps_traced": float(self.traced), "host_seconds": self.host_seconds,
         }  # fmt: skip
         return counted | (self.monitor.counters() if self.monitor else {})
+
+    def _average(self, gradient: Tensor) -> Tensor:
+        """The mean over all processes, as part of the graph."""
+        from torch_xla.core import xla_model
+
+        pieces = gradient.split(PIECE_BYTES // gradient.element_size())
+        share = 1 / self.processes.world
+        return torch.cat([xla_model.all_reduce(xla_model.REDUCE_SUM, piece, scale=share) for piece in pieces])
 
 
 def choose_client(accelerator: str) -> None:

@@ -3,40 +3,15 @@
 from dataclasses import dataclass
 from math import prod
 
-from tts_lab.errors import UserError
+from tts_lab.devices.instances import Instance
 from tts_lab.preflight.hlo import Graph, Instruction
 
-
-@dataclass(frozen=True)
-class Instance:
-    """One AWS instance type (about-neuron/arch/neuron-hardware of AWS's documentation), its numbers a NeuronCore."""
-
-    name: str
-    cores: int
-    workers: tuple[int, ...]
-    """Worker counts that a job on it may have."""
-    memory: float
-    """Bytes of device memory."""
-    bandwidth: float
-    """Bytes a second."""
-    tflops_bf16: float
-    tflops_f32: float
-
-
-_CORE = {"memory": 16 * 2**30, "bandwidth": 410 * 2**30, "tflops_bf16": 95.0, "tflops_f32": 23.75}
-INSTANCES = {
-    i.name: i
-    for i in (
-        Instance("trn1.2xlarge", 2, (1, 2), **_CORE),
-        Instance("trn1.32xlarge", 32, (1, 2, 8, 32), **_CORE),
-        Instance("trn1n.32xlarge", 32, (1, 2, 8, 32), **_CORE),
-    )
-}
 EFFICIENCY = (0.05, 0.5)  # of the peak; convolutions of a few hundred channels have been seen anywhere in between
 ASSUMPTIONS = (
     f"{EFFICIENCY[0]:.0%} to {EFFICIENCY[1]:.0%} of the core's peak in matrix products; memory traffic between every "
     "array once (all fused) and every operand of every instruction (nothing fused); host tracing as timed on this "
-    "machine, in parallel with the device; compiling, validation and input waiting not counted"
+    "machine, in parallel with the device; compiling, validation, input waiting and the exchange between processes not "
+    "counted"
 )
 
 
@@ -75,17 +50,6 @@ def seconds(work: Work, instance: Instance, bf16: bool, trace: float) -> tuple[f
         max(work.flops / (peak * fast), work.least_bytes / instance.bandwidth, trace),
         max(work.flops / (peak * slow) + work.most_bytes / instance.bandwidth, trace),
     )
-
-
-def find_instance(name: str) -> Instance:
-    """The instance type of that name.
-
-    Raises:
-        UserError: it is none that this forecast knows.
-    """
-    if name not in INSTANCES:
-        raise UserError(f"instance {name!r} is none of {', '.join(INSTANCES)} (Trn2 and Trn3 take another PyTorch)")
-    return INSTANCES[name]
 
 
 def _flops(i: Instruction) -> float:

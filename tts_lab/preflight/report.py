@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tts_lab.devices.instances import Instance
 from tts_lab.preflight import GraphReport, Preflight
-from tts_lab.preflight.forecast import ASSUMPTIONS, Instance, seconds
+from tts_lab.preflight.forecast import ASSUMPTIONS, seconds
 from tts_lab.preflight.rules import Finding
 
 COLOURS = {"error": "red", "warning": "yellow"}
@@ -28,7 +29,7 @@ def to_dict(
 
     Args:
         runs: how many times the whole run runs each graph.
-        hourly_rate: of the instance, in any currency; the price is then in it.
+        hourly_rate: of all instances of the run, in any currency; the price is then in it.
         native: of a run whose risky convolutions are products, one graph with all of them native.
     """
     graphs = []
@@ -59,7 +60,7 @@ def show(result: Preflight, forecast: dict[str, Any]) -> None:
         console.print(f"Convolutions as products, {native['name']}: {_size(chosen)}. All native: {_size(native)}.")
     hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
     price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
-    console.print(f"The whole run on one core: {hours} hours{price}, compiling not counted.")
+    console.print(f"The whole run, one process a core: {hours} hours{price}, compiling not counted.")
     console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
 
 

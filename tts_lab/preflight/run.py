@@ -1,9 +1,11 @@
 """The preflight of a training run: one graph a batch shape, for training and for validation."""
 
+import os
 from collections import Counter
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
+from tts_lab.devices.processes import Processes
 from tts_lab.preflight import GraphReport, Preflight, preflight
 from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
@@ -12,8 +14,11 @@ from tts_lab.training.run import resolve_precision, voice_header
 from tts_lab.vits import products
 
 
-def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter, GraphReport | None]:
+def preflight_run(config: TrainConfig, processes: int = 1) -> tuple[Preflight, Counter, GraphReport | None]:
     """Trace every graph that ``config`` would compile on trn1.
+
+    Args:
+        processes: one a core; of more than one, all compile what the first does.
 
     Returns:
         What was found; how many times the run would run each graph; and where convolutions run as products, the
@@ -25,7 +30,11 @@ def preflight_run(config: TrainConfig) -> tuple[Preflight, Counter, GraphReport 
     config = resolve_precision(config, "neuron")
     corpus = Corpus.load(config.corpus)
     header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
-    parts, runs = rehearsal(config, header, corpus, emulate_neuron())
+    hardware = emulate_neuron()
+    hardware.processes = Processes(world=processes)
+    if processes > 1:
+        os.environ["XLA_ALWAYS_ALLREDUCE"] = "1"  # else the one client that is here leaves all-reduces out
+    parts, runs = rehearsal(config, header, corpus, hardware)
     result = preflight(Part.__call__, parts)
     if config.convolutions == "native":
         return result, runs, None

@@ -1,9 +1,27 @@
-"""``python -m tts_lab.training --config FILE``: what torchrun starts."""
+"""``python -m tts_lab.training --config FILE``: one process of a run, as torchrun starts it on every core."""
 
-from jsonargparse import auto_cli
+import os
+import sys
 
+from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.run import train
+from tts_lab.training.flags import config_parser, underscored
+
+
+def main(arguments: list[str]) -> int:
+    """Train. Returns 0, or 1 after saying in a sentence what was wrong, and which process says so."""
+    options = config_parser("Train a voice; start it with torchrun.").parse_args([underscored(a) for a in arguments])
+    options = options.as_dict()
+    options.pop("config", None)
+    try:
+        from tts_lab.training.run import train
+
+        train(TrainConfig(**options))
+    except UserError as error:
+        print(f"tts_lab.training: rank {os.environ.get('RANK', 0)}: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
 
 if __name__ == "__main__":
-    train(auto_cli(TrainConfig))
+    sys.exit(main(sys.argv[1:]))

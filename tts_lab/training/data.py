@@ -11,11 +11,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tts_lab import buckets
 from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
 from tts_lab.features import host_spectrogram
 from tts_lab.training.config import TrainConfig
 from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.synthesizer import Batch
+
+SINGLE = Processes()
 
 
 def collate(
@@ -24,37 +27,47 @@ def collate(
     bucket: buckets.Bucket,
     model: ModelConfig,
     draw: np.random.Generator,
+    processes: Processes = SINGLE,
 ) -> Batch:
     """Pad ``rows`` to the bucket's shape and cut a random segment of each.
 
     A row of several utterances is their ids and their audio (whole frames of it) one after another.
+
+    Args:
+        rows: of all processes, as many for each; the batch has this one's, and only their audio is read.
+        draw: decides the segments of all rows, so that a row's does not depend on who trains with it.
     """
     settings, segment = model.spectrogram, model.segment_frames
     hop = settings.hop_length
+    phonemes = [sum(len(utterance.phoneme_ids) for utterance in row) for row in rows]
+    frames = [sum(settings.frames(utterance.samples) for utterance in row) for row in rows]
+    starts = [int(draw.integers(length - segment + 1)) for length in frames]
+    count = len(rows) // processes.world
+    own = slice(processes.rank * count, (processes.rank + 1) * count)
+    rows, starts = rows[own], starts[own]
     texts = [[i for utterance in row for i in utterance.phoneme_ids] for row in rows]
     batch = Batch(
         phonemes=torch.zeros(len(rows), bucket.phonemes, dtype=torch.long),
-        phoneme_lengths=torch.tensor([len(text) for text in texts]),
+        phoneme_lengths=torch.tensor(phonemes[own]),
         spectrogram=torch.zeros(len(rows), settings.bins, bucket.frames),
-        frames=torch.zeros(len(rows), dtype=torch.long),
-        starts=torch.zeros(len(rows), dtype=torch.long),
+        frames=torch.tensor(frames[own]),
+        starts=torch.tensor(starts),
         segment=torch.zeros(len(rows), 1, model.segment_samples),
         segment_spectrogram=torch.zeros(len(rows), settings.bins, segment),
     )
-    for n, (row, text) in enumerate(zip(rows, texts, strict=True)):
+    for n, (row, text, start) in enumerate(zip(rows, texts, starts, strict=True)):
         clips = [corpus.waveform(utterance) for utterance in row]
         audio = torch.from_numpy(np.concatenate([clip[: len(clip) // hop * hop] for clip in clips]))
         spectrogram = host_spectrogram(audio, settings)
-        frames = spectrogram.shape[1]
-        start = int(draw.integers(frames - segment + 1))
         batch.phonemes[n, : len(text)] = torch.tensor(text)
-        batch.spectrogram[n, :, :frames] = spectrogram
-        batch.frames[n] = frames
-        batch.starts[n] = start
+        batch.spectrogram[n, :, : spectrogram.shape[1]] = spectrogram
         batch.segment[n, 0] = audio[start * hop : (start + segment) * hop]
         batch.segment_spectrogram[n] = spectrogram[:, start : start + segment]
     if model.speakers > 1:
         batch.speakers = torch.tensor([corpus.speakers[row[0].speaker] for row in rows])
+    if processes.world > 1:
+        parts = [sum(lengths[own]) / sum(lengths) for lengths in (phonemes, frames)]
+        batch.shares = torch.tensor(parts) * processes.world
     return batch
 
 
@@ -62,9 +75,9 @@ class TrainSteps(Dataset):
     """Step number to the batches of that step: a function of the seed and the number, nothing else."""
 
     def __init__(self, corpus: Corpus, utterances: list[Utterance], schedule: buckets.Schedule,
-                 model: ModelConfig, config: TrainConfig) -> None:  # fmt: skip
+                 model: ModelConfig, config: TrainConfig, processes: Processes) -> None:  # fmt: skip
         self.corpus, self.utterances, self.schedule = corpus, utterances, schedule
-        self.model, self.config = model, config
+        self.model, self.config, self.processes = model, config, processes
 
     def __getitem__(self, step: int) -> list[Batch]:
         accumulate = self.config.accumulate
@@ -82,16 +95,16 @@ class TrainSteps(Dataset):
         plan = self._plan(number)
         draw = np.random.default_rng([self.config.seed, plan.number, 1])
         rows = [[self.utterances[i] for i in row] for row in plan.rows]
-        return collate(self.corpus, rows, plan.bucket, self.model, draw)
+        return collate(self.corpus, rows, plan.bucket, self.model, draw, self.processes)
 
 
 class ValidationBatches(Dataset):
     """The validation split in batches of the training shapes; a last batch is filled up from its own bucket."""
 
     def __init__(self, corpus: Corpus, utterances: list[Utterance], plan: Sequence[buckets.Bucket],
-                 model: ModelConfig, config: TrainConfig) -> None:  # fmt: skip
+                 model: ModelConfig, config: TrainConfig, processes: Processes) -> None:  # fmt: skip
         self.corpus, self.utterances, self.model, self.config = corpus, utterances, model, config
-        size = config.batch_size
+        self.processes, size = processes, config.batch_size * processes.world
         self.batches = [
             (bucket, [bucket.rows[j % len(bucket.rows)] for j in range(first, first + size)])
             for bucket in plan
@@ -109,7 +122,7 @@ class ValidationBatches(Dataset):
         bucket, chosen = self.batches[index]
         draw = np.random.default_rng([self.config.seed, index, 2])
         rows = [[self.utterances[i] for i in row] for row in chosen]
-        return collate(self.corpus, rows, bucket, self.model, draw)
+        return collate(self.corpus, rows, bucket, self.model, draw, self.processes)
 
 
 class Steps(Sampler[int]):
@@ -132,9 +145,9 @@ class CorpusData(L.LightningDataModule):
         UserError: nothing is left to train on or to validate with, or a speaker is unknown to the model.
     """
 
-    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig) -> None:
+    def __init__(self, corpus: Corpus, model: ModelConfig, config: TrainConfig, processes: Processes = SINGLE) -> None:
         super().__init__()
-        self.corpus, self.model, self.config = corpus, model, config
+        self.corpus, self.model, self.config, self.processes = corpus, model, config, processes
         self.first_step = 0
         self.set_aside: dict[str, str] = {}
         train = [u for u in corpus.train if self._trainable(u)][: config.limit_utterances or None]
@@ -145,24 +158,29 @@ class CorpusData(L.LightningDataModule):
         plan = buckets.plan(self.lengths, config.buckets, groups=[(u.split, u.speaker) for u in self.utterances])
         self.train_plan = self._of_split(plan, "train")
         self.validation_plan = self._of_split(plan, "validation")
-        self.schedule = buckets.Schedule(self.train_plan, config.batch_size, config.seed)
+        self.schedule = buckets.Schedule(self.train_plan, config.batch_size * processes.world, config.seed)
         self.steps_per_epoch = math.ceil(self.schedule.batches_per_epoch / config.accumulate)
         by_epochs = config.max_epochs * self.steps_per_epoch if config.max_epochs else math.inf
         self.total_steps = int(min(by_epochs, config.max_steps or math.inf))
 
     def describe(self) -> str:
-        """The batch shapes, the padding they waste, and the utterances left out, in words."""
-        lines = [buckets.describe(self.train_plan, self.lengths, self.config.batch_size)]
+        """The batch shapes, the padding they waste, the rows an update, and the utterances left out, in words."""
+        size, accumulate, world = self.config.batch_size, self.config.accumulate, self.processes.world
+        lines = [
+            buckets.describe(self.train_plan, self.lengths, size),
+            f"total train batch size: {size} a batch x {accumulate} accumulated x {world} processes = "
+            f"{size * accumulate * world} rows an update",
+        ]
         lines += [f"  left out: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join([*lines, f"{self.steps_per_epoch} steps an epoch, {self.total_steps} steps in all"])
 
     def train_dataloader(self) -> DataLoader:
-        steps = TrainSteps(self.corpus, self.utterances, self.schedule, self.model, self.config)
+        steps = TrainSteps(self.corpus, self.utterances, self.schedule, self.model, self.config, self.processes)
         return self._loader(steps, Steps(self.first_step, self.total_steps))
 
     def val_dataloader(self) -> DataLoader:
-        batches = ValidationBatches(self.corpus, self.utterances, self.validation_plan, self.model, self.config)
-        return self._loader(batches, None)
+        split = self.corpus, self.utterances, self.validation_plan
+        return self._loader(ValidationBatches(*split, self.model, self.config, self.processes), None)
 
     def _loader(self, dataset: Dataset, sampler: Sampler | None) -> DataLoader:
         # Items are whole batches already, so the loader's own batching is off.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 
 import lightning as L
 import torch
@@ -52,8 +51,8 @@ class VitsTraining(L.LightningModule):
 
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
         """One update of generator and discriminators from ``config.accumulate`` batches."""
-        # Every draw of a step depends on the seed and the step alone, so that a resumed run draws the same.
-        self.hardware.seed(self.config.seed * 1_000_003 + self.global_step)
+        # Every draw of a step depends on the seed, the step and the process alone: a resumed run draws the same.
+        self._seed(self.config.seed * 1_000_003 + self.global_step)
         adversarial = self.global_step >= self.config.adversarial_from
         optimizer_g, optimizer_d = self.optimizers()
         rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
@@ -66,7 +65,8 @@ class VitsTraining(L.LightningModule):
         for schedule in self.lr_schedulers():
             schedule.step()
         if self.global_step % self.config.log_every == 0:
-            self._log_on_host(measured | rates | self.hardware.counters())
+            values = self.hardware.processes.mean(torch.stack([value.cpu() for value in measured.values()]))
+            self._log_on_host(dict(zip(measured, values, strict=True)) | rates | self.hardware.counters())
 
     def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
         """All of a step that the device computes.
@@ -119,10 +119,13 @@ class VitsTraining(L.LightningModule):
             real = self.spectrogram.mel(batch.segment_spectrogram)
             p = generated.posterior
             kl = kl_loss(p.z_p, p.log_q, p.mean_p, p.log_p, p.mask)
-            return {"mel": F.l1_loss(made, real), "kl": kl, "duration": generated.duration}
+            duration = generated.duration
+            if batch.shares is not None:  # rows of other processes are longer or shorter
+                duration, kl = duration * batch.shares[0], kl * batch.shares[1]
+            return {"mel": F.l1_loss(made, real), "kl": kl, "duration": duration}
 
     def on_validation_epoch_start(self) -> None:
-        self.hardware.seed(self.config.seed)  # every validation draws the same noise
+        self._seed(self.config.seed)  # every validation draws the same noise
         self.validated: list[dict[str, Tensor]] = []
 
     def validation_step(self, batch: Batch, _: int) -> None:
@@ -134,8 +137,9 @@ class VitsTraining(L.LightningModule):
         return self.reconstruction(self.model_g(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        terms = {f"val_{name}": [float(each[name].cpu()) for each in self.validated] for name in self.validated[0]}
-        self._log_on_host({name: fmean(values) for name, values in terms.items()})
+        rows = torch.tensor([[float(value.cpu()) for value in terms.values()] for terms in self.validated])
+        means = self.hardware.processes.mean(rows.mean(0))
+        self._log_on_host(dict(zip(("val_mel", "val_kl", "val_duration"), means, strict=True)))
 
     def configure_optimizers(self):
         """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""
@@ -169,6 +173,11 @@ class VitsTraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["tts_lab"] = self.header.header()
+
+    def _seed(self, number: int) -> None:
+        """Seed all draws with ``number``, and with this process's rank, whose rows are not the others'."""
+        processes = self.hardware.processes
+        self.hardware.seed((number * processes.world + processes.rank) % 2**63)
 
     def _update(self, optimizer) -> Tensor:
         """One optimizer step; returns the norm the gradients had before clipping."""

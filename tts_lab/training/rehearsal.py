@@ -38,7 +38,7 @@ def rehearsal(
     Raises:
         UserError: as ``train`` would before its first step.
     """
-    data = CorpusData(corpus, header.model, config)
+    data = CorpusData(corpus, header.model, config, hardware.processes)
     module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware).to(hardware.torch)
     optimizers = module.configure_optimizers()[0]
     runs, parts = Counter(), {}

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, open_device
 from tts_lab.devices.environment import neuron_environment
+from tts_lab.devices.processes import LostProcessError
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
@@ -49,19 +50,26 @@ def train(config: TrainConfig) -> Path | None:
     """
     _quiet_libraries()
     keep_freed_memory()
-    checkpoints = config.run / "checkpoints"
-    resume = _resume_from(config, checkpoints)
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
     hardware = open_device(config.accelerator)
+    last = _train(config, hardware, settings)
+    hardware.processes.leave()
+    return last
+
+
+def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path | None:
+    checkpoints, processes = config.run / "checkpoints", hardware.processes
+    resume = processes.broadcast(_resume_from(config, checkpoints))  # rank 0's choice, for it writes them
     corpus = Corpus.load(config.corpus)
     source = read_checkpoint(config.warm_start) if config.warm_start else None
     header = voice_header(config, corpus, source)
     if os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY"):
         return _rehearse(config, header, corpus, hardware)
-    data = CorpusData(corpus, header.model, config)
-    changes = _changes(config)
-    say = _start_log(config, data)
+    data = CorpusData(corpus, header.model, config, processes)
+    writes = processes.rank == 0
+    changes = _changes(config) if writes else []
+    say = _start_log(config, data) if writes else lambda _: None
     say("\n  ".join([data.describe(), *settings]))
 
     torch.manual_seed(config.seed)
@@ -75,23 +83,29 @@ def train(config: TrainConfig) -> Path | None:
     elif source:
         say(str(warm_start(module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold)))
 
+    shown = [
+        Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
+        CompileAlarm(hardware, config.recompile == "error"),
+    ] if writes else []  # fmt: skip
     trainer = L.Trainer(
         **hardware.lightning(), max_steps=data.total_steps, max_epochs=-1,
         logger=[
             MetricsCsv(config.run, data.steps_per_epoch, data.first_step),
             TensorBoardLogger(config.run, name="", version="tensorboard"),
-        ],
-        callbacks=[
-            Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
-            *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps),
-            CompileAlarm(hardware, config.recompile == "error"),
-        ],
+        ] if writes else False,
+        # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
+        callbacks=[*shown, *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps)],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
     )  # fmt: skip
     began = time.monotonic()
-    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    except LostProcessError as error:
+        raise UserError(
+            f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {checkpoints}"
+        ) from error
     last = checkpoints / "last.ckpt"
     if trainer.global_step % config.checkpoint_every:
         trainer.save_checkpoint(last)
@@ -211,6 +225,7 @@ def _quiet_libraries() -> None:
         ".*exists and is not empty.*",
         ".*no pre-optimization state was saved.*",
         ".*Detected call of `lr_scheduler.step.*",  # the discriminators' schedule, before they have joined
+        ".*when logging on epoch level in distributed setting.*",  # the module averages over processes itself
         ".*your dataloader is not resumable.*",  # ours starts at the right step by itself
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -31,6 +31,9 @@ class Batch:
     """The spectrogram of each segment ``(B, bins, S)``, cut from the whole one's."""
     speakers: Tensor | None = None
     """Speaker ids ``(B,)`` for a multi-speaker model."""
+    shares: Tensor | None = None
+    """Of all processes' phonemes and frames, the part in this batch times their number ``(2,)``; none where it is all.
+    A loss per phoneme or frame, times it, has the mean over processes that the undivided batch would have."""
 
 
 torch.export.register_dataclass(Batch)  # a tree of tensors, for who must find them

@@ -1,0 +1,22 @@
+"""A run's settings from the command line, for `tts-lab train` and `preflight`, and for what torchrun starts."""
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from tts_lab.training.config import TrainConfig
+
+
+def config_parser(description: str) -> ArgumentParser:
+    """A flag for every field of ``TrainConfig``, and ``--config FILE`` for many at once; flags win."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
+    parser.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+    return parser
+
+
+def underscored(argument: str) -> str:
+    """``--batch-size=4`` as ``--batch_size=4``, so that both spellings work; what is no flag stays."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
