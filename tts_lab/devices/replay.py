@@ -28,6 +28,9 @@ class Repeated:
     def __init__(self) -> None:
         self.recording: Recording | None = None
         self.steady = False
+        """Whether the next call is a replay."""
+        self.counted: list[int] = []
+        """Steps that each optimizer counted by itself while this was traced."""
 
     def __call__(self, work: Callable[[], Any], tensors: Sequence[Tensor], state: int) -> Any:
         """As ``record``; returns what ``work`` returns."""

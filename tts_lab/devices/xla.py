@@ -41,7 +41,6 @@ class XlaDevice:
         self.torch = torch_xla.device()
         self.optimizers: list[FlatAdamW] = []
         self.repeated: dict[Any, Any] = {}
-        self.counted: dict[Any, list[int]] = {}
         self.traced = 0
         self.host_seconds = 0.0
 
@@ -82,11 +81,11 @@ class XlaDevice:
         replayed, counts = known.steady, [optimizer.steps for optimizer in self.optimizers]
         results = known(partial(work, *inputs), [*given, *state], len(given))
         if replayed:  # what the trace counted by itself
-            for optimizer, steps in zip(self.optimizers, self.counted[known], strict=True):
+            for optimizer, steps in zip(self.optimizers, known.counted, strict=True):
                 optimizer.steps += steps
         else:
             self.traced += 1
-            self.counted[known] = [o.steps - before for o, before in zip(self.optimizers, counts, strict=True)]
+            known.counted = [o.steps - before for o, before in zip(self.optimizers, counts, strict=True)]
         self.host_seconds = time.perf_counter() - began
         return results
 
