@@ -152,6 +152,19 @@ def preflight(
         raise UserError(f"{len(result.errors)} errors: this run would not compile, or not compute right, on {instance}")
 
 
+def precompile(config: TrainConfig, processes: int = 1, out: Path = Path("build/graphs")) -> None:
+    """Every graph of the run compiled before it on a Neuron machine; on any other, saved for neuronx-cc.
+
+    Args:
+        config: the run, as for `tts-lab train`; the cache is its compile_cache.
+        processes: on one machine, as torchrun would start them, one a core.
+        out: folder for the graphs that are saved.
+    """
+    from tts_lab.preflight.precompile import precompile as compile_before
+
+    print("\n".join(compile_before(config, processes, out)))
+
+
 def evaluate(
     checkpoint: Path,
     corpus: Path,
@@ -238,7 +251,7 @@ def _parser() -> ArgumentParser:
     preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
     verbs.add_subcommand("prepare", preparing)
-    for function in (train, preflight):
+    for function in (train, preflight, precompile):
         running = config_parser(function.__doc__.split("Args:")[0])
         running.add_function_arguments(function, as_group=False, skip={"config"})
         verbs.add_subcommand(function.__name__, running)
@@ -264,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
             case "train":
                 options.pop("config", None)
                 train(TrainConfig(**options))
-            case "preflight":
+            case "preflight" | "precompile" as verb:
                 from tts_lab.devices.lowering import ENVIRONMENT
 
                 if not ENVIRONMENT.items() <= os.environ.items():  # it must stand before torch is imported
@@ -272,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
                     return subprocess.run(again, env=os.environ | ENVIRONMENT).returncode
                 options.pop("config", None)
                 config = TrainConfig(**{field.name: options.pop(field.name) for field in fields(TrainConfig)})
-                preflight(config, **options)
+                globals()[verb](config, **options)
             case "prepare":
                 settings = {field.name: options.pop(field.name) for field in fields(PrepareSettings)}
                 prepare(settings=PrepareSettings(**settings), **options)

@@ -10,6 +10,8 @@
 
 from glob import glob
 
+import torch
+
 from tts_lab.devices.device import Device
 from tts_lab.devices.host import HostDevice
 from tts_lab.devices.instances import CORES_A_CHIP, check_workers
@@ -23,7 +25,7 @@ def open_device(accelerator: str) -> Device:
     Raises:
         UserError: when this machine has none, or not for so many processes.
     """
-    processes = Processes.of_environment()
+    accelerator, processes = find_accelerator(accelerator), Processes.of_environment()
     if accelerator not in ("xla", "neuron"):
         return HostDevice(accelerator, processes)
     if accelerator == "xla" and processes.world > 1:
@@ -31,9 +33,19 @@ def open_device(accelerator: str) -> Device:
             f"accelerator xla with {processes.world} processes: torch-xla's CPU client exchanges nothing between "
             "processes, so each would train alone. Start one process, or take accelerator cpu, which exchanges by gloo"
         )
-    chips = len(glob("/dev/neuron[0-9]*"))
-    if accelerator == "neuron" and chips:
+    if accelerator == "neuron" and (chips := _chips()):
         check_workers(CORES_A_CHIP * chips, processes.local_world, processes.nodes)
     from tts_lab.devices.xla import XlaDevice  # starts a client, so only where one is asked for
 
     return XlaDevice(accelerator, processes)
+
+
+def find_accelerator(name: str) -> str:
+    """``name``, or for "auto" the best that this machine has."""
+    if name != "auto":
+        return name
+    return "neuron" if _chips() else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _chips() -> int:
+    return len(glob("/dev/neuron[0-9]*"))

@@ -13,7 +13,7 @@ from tts_lab.errors import UserError
 
 
 class HostDevice:
-    """The processor, or a GPU where ``accelerator`` is "cuda", or "auto" and there is one.
+    """The processor, or a GPU where ``accelerator`` is "cuda".
 
     Raises:
         UserError: more processes than GPUs, or not all of them could be met.
@@ -21,7 +21,7 @@ class HostDevice:
 
     def __init__(self, accelerator: str = "cpu", processes: Processes | None = None) -> None:
         processes = processes or Processes()
-        gpu = accelerator == "cuda" or accelerator == "auto" and torch.cuda.is_available()
+        gpu = accelerator == "cuda"
         self.torch = torch.device("cuda", processes.local_rank) if gpu else torch.device("cpu")
         if gpu and processes.world > 1:
             if processes.local_world > torch.cuda.device_count():

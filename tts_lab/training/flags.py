@@ -1,4 +1,4 @@
-"""A run's settings from the command line, for `tts-lab train` and `preflight`, and for what torchrun starts."""
+"""A run's settings from the command line, for the verbs of `tts-lab` that take them and for what torchrun starts."""
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tts_lab.devices import Device, HostDevice
+from tts_lab.devices import Device, open_device
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
 from tts_lab.training.checkpoints import Checkpoint
@@ -41,7 +41,7 @@ class VitsTraining(L.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.header, self.config, self.hardware = header, config, hardware or HostDevice(config.accelerator)
+        self.header, self.config, self.hardware = header, config, hardware or open_device(config.accelerator)
         self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor)

@@ -12,11 +12,11 @@ def native_bfloat16(accelerator: str = "cpu") -> bool:
     """Whether bfloat16 convolutions run natively there; where they are emulated they are slower than float32.
 
     Args:
-        accelerator: as in a run's config; auto for a CUDA GPU where there is one.
+        accelerator: as in a run's config, but for auto.
     """
     if accelerator in ("xla", "neuron"):
         return accelerator == "neuron"  # the XLA client for CPUs emulates it
-    if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
+    if accelerator == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 

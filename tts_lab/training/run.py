@@ -19,7 +19,7 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tts_lab.corpus.corpus import Corpus
-from tts_lab.devices import Device, open_device
+from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
 from tts_lab.devices.processes import LostProcessError
 from tts_lab.errors import UserError
@@ -50,6 +50,7 @@ def train(config: TrainConfig) -> Path | None:
     """
     _quiet_libraries()
     keep_freed_memory()
+    config = replace(config, accelerator=find_accelerator(config.accelerator))
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
     hardware = open_device(config.accelerator)
