@@ -135,21 +135,20 @@ def preflight(
     from tts_lab.devices.instances import check_workers, find_instance
     from tts_lab.preflight import report
     from tts_lab.preflight.run import preflight_run
-    from tts_lab.training.run import resolve_precision
 
     core = find_instance(instance)
-    config = resolve_precision(config, "neuron")
     nodes = max(1, -(-processes // core.cores))
     check_workers(core.cores, processes // nodes, nodes)
-    result, runs, native = preflight_run(config, processes)
-    rate = hourly_rate * nodes if hourly_rate else None
-    forecast = report.to_dict(result, runs, core, config.precision == "bf16", rate, native)
-    report.show(result, forecast)
+    run = preflight_run(config, processes)
+    forecast = report.to_dict(run, core, hourly_rate * nodes if hourly_rate else None)
+    report.show(run, forecast)
     if save_hlo:
-        print("\n".join(result.save_hlo(save_hlo)))
+        print("\n".join(run.preflight.save_hlo(save_hlo)))
     _report(json, forecast)
-    if result.errors:
-        raise UserError(f"{len(result.errors)} errors: this run would not compile, or not compute right, on {instance}")
+    if run.preflight.errors:
+        raise UserError(
+            f"{len(run.preflight.errors)} errors: this run would not compile, or not compute right, on {instance}"
+        )
 
 
 def precompile(config: TrainConfig, processes: int = 1, out: Path = Path("build/graphs")) -> None:

@@ -9,9 +9,8 @@ from tts_lab.preflight.hlo import Graph, Instruction
 EFFICIENCY = (0.05, 0.5)  # of the peak; convolutions of a few hundred channels have been seen anywhere in between
 ASSUMPTIONS = (
     f"{EFFICIENCY[0]:.0%} to {EFFICIENCY[1]:.0%} of the core's peak in matrix products; memory traffic between every "
-    "array once (all fused) and every operand of every instruction (nothing fused); host tracing as timed on this "
-    "machine, in parallel with the device; compiling, validation, input waiting and the exchange between processes not "
-    "counted"
+    "array once (all fused) and every operand of every instruction (nothing fused); compiling, the first two steps "
+    "of a shape, which are traced, input waiting and the exchange between processes not counted"
 )
 
 
@@ -42,13 +41,13 @@ def work(graph: Graph) -> Work:
     return Work(sum(map(_flops, products)), least, most, inputs + outputs, inputs + _peak(entry))
 
 
-def seconds(work: Work, instance: Instance, bf16: bool, trace: float) -> tuple[float, float]:
-    """Shortest and longest time of one run of the graph on one core, and of its tracing where that takes longer."""
+def seconds(work: Work, instance: Instance, bf16: bool) -> tuple[float, float]:
+    """Shortest and longest time of one run of the graph on one core."""
     peak = (instance.tflops_bf16 if bf16 else instance.tflops_f32) * 1e12
     slow, fast = EFFICIENCY
     return (
-        max(work.flops / (peak * fast), work.least_bytes / instance.bandwidth, trace),
-        max(work.flops / (peak * slow) + work.most_bytes / instance.bandwidth, trace),
+        max(work.flops / (peak * fast), work.least_bytes / instance.bandwidth),
+        work.flops / (peak * slow) + work.most_bytes / instance.bandwidth,
     )
 
 

@@ -26,7 +26,7 @@ def precompile(config: TrainConfig, processes: int, out: Path) -> list[str]:
         UserError: as ``train`` would before its first step; or the tool failed.
     """
     if shutil.which(TOOL) is None:
-        result, *_ = preflight_run(config, processes)
+        result = preflight_run(config, processes).preflight
         return [f"no {TOOL} here; {len(result.graphs)} graphs are saved, each compiled by:", *result.save_hlo(out)]
     out.mkdir(parents=True, exist_ok=True)
     file = out / "run.yaml"

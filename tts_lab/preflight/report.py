@@ -10,57 +10,53 @@ from rich.console import Console
 from rich.table import Table
 
 from tts_lab.devices.instances import Instance
-from tts_lab.preflight import GraphReport, Preflight
+from tts_lab.preflight import Preflight
 from tts_lab.preflight.forecast import ASSUMPTIONS, seconds
 from tts_lab.preflight.rules import Finding
+from tts_lab.preflight.run import RunPreflight
 
 COLOURS = {"error": "red", "warning": "yellow"}
 
 
-def to_dict(
-    result: Preflight,
-    runs: Mapping[str, int],
-    instance: Instance,
-    bf16: bool,
-    hourly_rate: float | None = None,
-    native: GraphReport | None = None,
-) -> dict[str, Any]:
-    """Plain types only; times in seconds, sizes in bytes.
+def to_dict(run: RunPreflight, instance: Instance, hourly_rate: float | None = None) -> dict[str, Any]:
+    """Plain types only; times in seconds as a range, sizes in bytes.
 
     Args:
-        runs: how many times the whole run runs each graph.
         hourly_rate: of all instances of the run, in any currency; the price is then in it.
-        native: of a run whose risky convolutions are products, one graph with all of them native.
     """
     graphs = []
-    for graph in result.graphs:
-        times = seconds(graph.work, instance, bf16, graph.trace_seconds or 0.0)
+    for graph in run.preflight.graphs:
+        times = seconds(graph.work, instance, run.bf16)
         graphs.append(
-            {"name": graph.name, "runs": runs.get(graph.name, 0), "instructions": graph.instructions,
+            {"name": graph.name, "runs": run.runs[graph.name], "instructions": graph.instructions,
              "trace_seconds": graph.trace_seconds, **asdict(graph.work), "seconds": list(times)}
         )  # fmt: skip
-    total = [sum(graph["runs"] * graph["seconds"][i] for graph in graphs) for i in range(2)]
+    training = [graph for graph in graphs if graph["name"].startswith("train")]
+    total, trained = ([sum(g["runs"] * g["seconds"][i] for g in kind) for i in range(2)] for kind in (graphs, training))
+    native = run.native
     return {
-        "instance": asdict(instance), "bf16": bf16, "assumptions": ASSUMPTIONS, "graphs": graphs, "run_seconds": total,
+        "instance": asdict(instance), "bf16": run.bf16, "assumptions": ASSUMPTIONS, "graphs": graphs,
+        "epoch_seconds": [time * run.steps_per_epoch / run.steps for time in trained], "run_seconds": total,
         "price": [hourly_rate * time / 3600 for time in total] if hourly_rate else None,
-        "findings": [asdict(finding) for finding in result.findings],
+        "findings": [asdict(finding) for finding in run.preflight.findings],
         "native": native and {
             "name": native.name, "instructions": native.instructions, "trace_seconds": native.trace_seconds
         },
     }  # fmt: skip
 
 
-def show(result: Preflight, forecast: dict[str, Any]) -> None:
+def show(run: RunPreflight, forecast: dict[str, Any]) -> None:
     """Print both tables."""
     console = Console()
-    console.print(findings_table(result))
+    console.print(findings_table(run.preflight))
     console.print(forecast_table(forecast))
     if native := forecast["native"]:
         chosen = next(graph for graph in forecast["graphs"] if graph["name"] == native["name"])
         console.print(f"Convolutions as products, {native['name']}: {_size(chosen)}. All native: {_size(native)}.")
+    epoch = " to ".join(f"{time / 60:.1f}" for time in forecast["epoch_seconds"])
     hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
     price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
-    console.print(f"The whole run, one process a core: {hours} hours{price}, compiling not counted.")
+    console.print(f"One process a core: an epoch in {epoch} minutes, the whole run in {hours} hours{price}.")
     console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
 
 

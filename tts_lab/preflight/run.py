@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
@@ -14,15 +15,26 @@ from tts_lab.training.run import resolve_precision, voice_header
 from tts_lab.vits import products
 
 
-def preflight_run(config: TrainConfig, processes: int = 1) -> tuple[Preflight, Counter, GraphReport | None]:
+@dataclass(frozen=True)
+class RunPreflight:
+    """What a run would compile, and how often it would run it."""
+
+    preflight: Preflight
+    runs: Counter
+    """How many times the whole run would run each graph."""
+    steps: int
+    """In the whole run."""
+    steps_per_epoch: int
+    bf16: bool
+    native: GraphReport | None
+    """Where convolutions run as products, the largest training graph with all of them native, for the price."""
+
+
+def preflight_run(config: TrainConfig, processes: int = 1) -> RunPreflight:
     """Trace every graph that ``config`` would compile on trn1.
 
     Args:
         processes: one a core; of more than one, all compile what the first does.
-
-    Returns:
-        What was found; how many times the run would run each graph; and where convolutions run as products, the
-        largest training graph with all of them native, for the price.
 
     Raises:
         UserError: as ``train`` would before its first step; or the environment for the Neuron lowering is not set.
@@ -35,10 +47,10 @@ def preflight_run(config: TrainConfig, processes: int = 1) -> tuple[Preflight, C
     if processes > 1:
         os.environ["XLA_ALWAYS_ALLREDUCE"] = "1"  # else the one client that is here leaves all-reduces out
     parts, runs = rehearsal(config, header, corpus, hardware)
-    result = preflight(Part.__call__, parts)
-    if config.convolutions == "native":
-        return result, runs, None
-    largest = max((g for g in result.graphs if parts[g.name].training), key=lambda graph: graph.instructions).name
-    products.choose(parts[largest].module, False)
-    (native,) = preflight(Part.__call__, {largest: parts[largest]}).graphs
-    return result, runs, native
+    result, native = preflight(Part.__call__, parts), None
+    if config.convolutions == "products":
+        largest = max((g for g in result.graphs if parts[g.name].training), key=lambda graph: graph.instructions).name
+        products.choose(parts[largest].module, False)
+        (native,) = preflight(Part.__call__, {largest: parts[largest]}).graphs
+    module = next(iter(parts.values())).module
+    return RunPreflight(result, runs, module.total_steps, module.steps_per_epoch, config.precision == "bf16", native)
