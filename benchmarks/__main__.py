@@ -6,19 +6,19 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import padding_waste, prepare_vs_stock, trace, train_step
+from benchmarks import graphs, padding_waste, prepare_vs_stock, trace, train_step
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.frontend import Frontend
 from tts_lab.notebook import machine
 
 
-def corpus(name: str, espeak_voice: str) -> Path:
+def corpus(name: str, espeak_voice: str, sample_rate: int = 22050) -> Path:
     """The prepared corpus of that name, fetched and prepared where that is still to do."""
-    source, out = Path("build/corpora") / name, Path("build/bench") / name
+    source, out = Path("build/corpora") / name, Path("build/bench") / f"{name}-{sample_rate}"
     if not (source / "metadata.csv").is_file():
         fetch(name, source.parent)
-    prepare(source, out, PrepareSettings(), Frontend(espeak_voice))
+    prepare(source, out, PrepareSettings(sample_rate=sample_rate), Frontend(espeak_voice))
     return out
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     out = parser.parse_args().out
     allison = corpus("allison", "en-us")
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
-    results += trace.measure()
+    results += trace.measure() + graphs.measure(corpus("allison", "en-us", 16000), allison)
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     report = {"commit": git.stdout.strip(), "machine": f"{machine.describe()}; {platform.node()}", "results": results}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -167,7 +167,7 @@ def plain_step(hardware):
 
 
 def _training(hardware):
-    config = TrainConfig(Path("build/bench/allison"), max_steps=1)
+    config = TrainConfig(Path("build/bench/allison-22050"), max_steps=1)
     return VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), config, 1, 1, hardware).to(hardware.torch).train()
 
 
