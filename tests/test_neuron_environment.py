@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,11 +111,11 @@ def test_preflight_traces_what_neuron_would_run(small_corpus, monkeypatch):
     class Traced(Exception):
         pass
 
-    def module(_, config, *__):
+    def rehearsal(config, *_):
         raise Traced(config.precision)
 
-    monkeypatch.setattr(run, "emulate_neuron", lambda: None)
-    monkeypatch.setattr(run, "VitsTraining", module)
+    monkeypatch.setattr(run, "emulate_neuron", SimpleNamespace)
+    monkeypatch.setattr(run, "rehearsal", rehearsal)
     config = TrainConfig(small_corpus, max_steps=1, preset="tiny", batch_size=2, precision="auto", accelerator="cpu")
     with pytest.raises(Traced, match="bf16"):
         run.preflight_run(config)

@@ -183,7 +183,8 @@ def test_torchrun_names_the_process_and_nothing_else_does(monkeypatch):
 
 def test_each_process_draws_for_itself_and_a_single_one_as_ever():
     def seeded(number: int, *place: int) -> int:
-        VitsTraining._seed(SimpleNamespace(hardware=SimpleNamespace(processes=Processes(*place))), number)
+        hardware = SimpleNamespace(processes=Processes(*place), seed=torch.manual_seed)
+        VitsTraining._seed(SimpleNamespace(hardware=hardware), number)
         return torch.initial_seed()
 
     assert seeded(1234 * 1_000_003 + 7) == 1234 * 1_000_003 + 7

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
 from tts_lab.vits.synthesizer import Batch, Synthesizer
 
+PATIENCE = 3  # batches of a shape that may be traced before one is replayed; two are enough
 SAMPLE_NOISE = (0.667, 1.0, 0.8)  # noise, length and duration-noise scales: Piper's defaults
 
 
@@ -111,28 +113,39 @@ def spoken(model, ids: list[int]):
 class CompileAlarm(Callback):
     """Says when a batch of a shape seen before made the device compile again: time, and on trn1 money, is running out.
 
+    Says too, once, when such batches are still traced by the host, where they should be replayed.
+
     Raises:
-        UserError: instead, where ``error``.
+        UserError: instead of a warning of compiling, where ``error``.
     """
 
     def __init__(self, hardware: Device, error: bool) -> None:
         self.hardware, self.error = hardware, error
-        self.seen: set[str] = set()
-        self.compiled = 0.0
+        self.seen: Counter[str] = Counter()
+        self.before: dict[str, float] = {}
+        self.told = False
 
     def check(self, phase: str, batches: Sequence[Batch]) -> None:
         shapes = ", ".join(f"{tuple(b.phonemes.shape)} phonemes, {tuple(b.spectrogram.shape)} frames" for b in batches)
-        compiled = self.hardware.counters().get("graphs_compiled", 0.0)
-        new, self.compiled = compiled - self.compiled, compiled
-        if new and f"{phase} {shapes}" in self.seen:
+        key, now = f"{phase} {shapes}", self.hardware.counters()
+        compiled, traced = (now.get(n, 0.0) - self.before.get(n, 0.0) for n in ("graphs_compiled", "steps_traced"))
+        self.before = now
+        if compiled and self.seen[key]:
             said = (
-                f"{new:.0f} more graphs compiled for a {phase} batch of known shape ({shapes}): something else is new. "
-                "PT_XLA_DEBUG_LEVEL=2 names the lines; a tensor that lives longer than its step is a common one"
+                f"{compiled:.0f} more graphs compiled for a {phase} batch of known shape ({shapes}): something else is "
+                "new. PT_XLA_DEBUG_LEVEL=2 names the lines; a tensor that lives longer than its step is a common one"
             )
             if self.error:
                 raise UserError(said)
             print(f"warning: {said}", flush=True)
-        self.seen.add(f"{phase} {shapes}")
+        if traced and self.seen[key] > PATIENCE and not self.told:
+            self.told = True
+            print(
+                f"warning: a {phase} batch of known shape ({shapes}) is traced anew at every step, which the device "
+                "waits for: a tensor made on the host has another value each time. Make it an input of the step",
+                flush=True,
+            )
+        self.seen[key] += 1
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, _: object, batch, *__: object) -> None:
         self.check("training", batch)
