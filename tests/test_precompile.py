@@ -1,7 +1,9 @@
 """Compiling before training: what the tool is shown, and what happens where there is none. AWS's tool is imitated."""
 
 import os
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,18 @@ def test_a_run_that_only_shows_its_graphs_survives_zeros_and_writes_nothing(conf
     # Two shapes, each with and without discriminators, and the validation's.
     assert len(names) == len(lines) == 6, lines
     assert shown.count(("update", True)) == shown.count(("update", False)) == shown.count(("validate",)) == 4
+
+
+def test_a_search_on_the_host_is_a_graph_before_each_step(config, capsys, monkeypatch):
+    monkeypatch.setenv("NEURON_EXTRACT_GRAPHS_ONLY", "1")
+    train(replace(config, alignment="host", max_steps=30))
+    times = dict(re.findall(r"^graph \d+ of \d+: (\S+), (\d+) times", capsys.readouterr().out, re.M))
+    shapes = {name.split("-")[2]: int(count) for name, count in times.items() if name.startswith("align-train")}
+    assert len(shapes) == 2 and sum(shapes.values()) == 30
+    for shape, count in shapes.items():
+        assert count == int(times[f"train-{shape}"]) + int(times[f"train-{shape}-without-discriminators"])
+    validated = [name for name in times if name.startswith("validate")]
+    assert validated and all(times[f"align-{name}"] == times[name] == "1" for name in validated)
 
 
 def tool(folder: Path, script: str, monkeypatch) -> None:

@@ -72,6 +72,15 @@ def test_convolutions_as_products_make_the_updates_of_native_ones(eager, small_c
     assert_same_updates(torch.load(tmp_path / "states.pt"), eager)
 
 
+@pytest.mark.slow
+def test_an_alignment_searched_on_the_host_is_that_of_the_device(eager, small_corpus, tmp_path):
+    printed = python("tests/xla_step.py", "plain", str(small_corpus), str(tmp_path / "states.pt"), "alignment=host",
+                     XLA_DISABLE_FUNCTIONALIZATION="1")  # fmt: skip
+    counts = json.loads(printed.splitlines()[-1])
+    assert (counts[-1]["graphs_compiled"], counts[-1]["fallbacks"]) == (2, 0)  # the scores', and the rest
+    assert_same_updates(torch.load(tmp_path / "states.pt"), eager)
+
+
 @pytest.fixture(scope="module")
 def bf16(small_corpus, tmp_path_factory) -> dict[str, dict]:
     """The same updates in bf16, eager and on XLA."""

@@ -22,9 +22,10 @@ from tts_lab.training.module import VitsTraining
 from tts_lab.vits.config import PRESETS
 
 
-def draw_on_the_host() -> None:
+def draw_on_the_host(module: VitsTraining) -> None:
     """Normal draws from one generator of the CPU, wherever they go, and no dropout."""
-    generator, normal = torch.Generator().manual_seed(5), torch.randn
+    generator, normal = torch.Generator(), torch.randn
+    module._seed = generator.manual_seed
     torch.randn = lambda *size, device: normal(*size, generator=generator).to(device)
     torch.randn_like = lambda t: normal(t.shape, generator=generator).to(t)
     torch.nn.Dropout.forward = lambda self, x: x
@@ -54,10 +55,10 @@ def main(lowering: str, folder: Path, out: Path, **settings: Any) -> None:
     if lowering == "trace":
         out.write_text(lower(module.update, batch, *optimizers).text)
         return
-    draw_on_the_host()
+    draw_on_the_host(module)
     states, counts = {0: {name: value.cpu().clone() for name, value in module.state_dict().items()}}, []
     for step in range(1, 11):
-        terms = hardware.compute(module.update, batch, *optimizers)
+        terms = hardware.compute(module.update, module.begin(batch, step), *optimizers)
         counts.append(hardware.counters())
         if step in (1, 10):
             states[step] = {name: value.cpu().clone() for name, value in module.state_dict().items()} | {

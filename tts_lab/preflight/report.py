@@ -31,7 +31,7 @@ def to_dict(run: RunPreflight, instance: Instance, hourly_rate: float | None = N
             {"name": graph.name, "runs": run.runs[graph.name], "instructions": graph.instructions,
              "trace_seconds": graph.trace_seconds, **asdict(graph.work), "seconds": list(times)}
         )  # fmt: skip
-    training = [graph for graph in graphs if graph["name"].startswith("train")]
+    training = [graph for graph in graphs if "validate" not in graph["name"]]
     total, trained = ([sum(g["runs"] * g["seconds"][i] for g in kind) for i in range(2)] for kind in (graphs, training))
     native = run.native
     return {

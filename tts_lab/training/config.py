@@ -68,6 +68,9 @@ class TrainConfig:
     convolutions: Literal["native", "products"] = "native"
     """products: those that trn1's compiler may refuse or get wrong become matrix products; the preflight says which."""
 
+    alignment: Literal["device", "host"] = "device"
+    """Where xla and neuron search the alignment. host: a second graph a shape, and the device waits in between."""
+
     validate_every: int = 500
     """Steps between validations."""
     sample_every: int = 500

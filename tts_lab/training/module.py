@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import lightning as L
 import torch
@@ -14,6 +15,7 @@ from tts_lab.features import Spectrogram
 from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.vits import products
+from tts_lab.vits.alignment import maximum_path
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
@@ -52,7 +54,7 @@ class VitsTraining(L.LightningModule):
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
         """One update of generator and discriminators from ``config.accumulate`` batches."""
         # Every draw of a step depends on the seed, the step and the process alone: a resumed run draws the same.
-        self._seed(self.config.seed * 1_000_003 + self.global_step)
+        batches = self.begin(batches, self.config.seed * 1_000_003 + self.global_step)
         adversarial = self.global_step >= self.config.adversarial_from
         optimizer_g, optimizer_d = self.optimizers()
         rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
@@ -67,6 +69,11 @@ class VitsTraining(L.LightningModule):
         if self.global_step % self.config.log_every == 0:
             values = self.hardware.processes.mean(torch.stack([value.cpu() for value in measured.values()]))
             self._log_on_host(dict(zip(measured, values, strict=True)) | rates | self.hardware.counters())
+
+    def score(self, batch: Batch, _training: bool) -> Tensor:
+        """``Synthesizer.score``; in training it is another graph than in validation, for dropout is drawn."""
+        with self.hardware.autocast(self.config.precision):
+            return self.model_g.score(batch)
 
     def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
         """All of a step that the device computes.
@@ -125,10 +132,10 @@ class VitsTraining(L.LightningModule):
             return {"mel": F.l1_loss(made, real), "kl": kl, "duration": duration}
 
     def on_validation_epoch_start(self) -> None:
-        self._seed(self.config.seed)  # every validation draws the same noise
         self.validated: list[dict[str, Tensor]] = []
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Batch, number: int) -> None:
+        (batch,) = self.begin([batch], self.config.seed + number)  # every validation draws the same noise
         self.validated.append(self.hardware.compute(self.validate, batch))
 
     @torch.no_grad()
@@ -173,6 +180,18 @@ class VitsTraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["tts_lab"] = self.header.header()
+
+    def begin(self, batches: Sequence[Batch], seed: int) -> list[Batch]:
+        """Seed all draws, and where the host searches the alignment have it searched, with the first batch's draws."""
+        paths: list[Tensor | None] = [None] * len(batches)
+        if self.config.alignment == "host" and self.hardware.torch.type == "xla":
+            for n, batch in enumerate(batches):
+                self._seed(seed)
+                score = self.hardware.compute(self.score, batch, self.training).cpu()
+                found = maximum_path(score, batch.frames.cpu(), batch.phoneme_lengths.cpu())
+                paths[n] = found.to(self.hardware.torch)
+        self._seed(seed)
+        return [replace(batch, path=path) for batch, path in zip(batches, paths, strict=True)]
 
     def _seed(self, number: int) -> None:
         """Seed all draws with ``number``, and with this process's rank, whose rows are not the others'."""

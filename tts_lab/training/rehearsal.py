@@ -1,9 +1,11 @@
 """Every graph of a run without the run: what to trace before it, and to compile before it."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.corpus.corpus import Corpus
@@ -12,22 +14,26 @@ from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.vits.synthesizer import Batch
 
 
 @dataclass(frozen=True)
 class Part:
-    """A step, or a batch of a validation, that stands for all of its shape."""
+    """A step, a batch of a validation, or the search for an alignment that stands for all of its shape."""
 
-    module: VitsTraining
+    work: Callable[..., Any]
+    """A method of the training module."""
     training: bool
     inputs: tuple
-    """Of ``module.update`` or ``module.validate``."""
+
+    @property
+    def module(self) -> VitsTraining:
+        return self.work.__self__
 
     def __call__(self, hardware: Device | None = None) -> Any:
         """Compute it, on ``hardware`` as a run does, or only note it down."""
         self.module.train(self.training)
-        work = self.module.update if self.training else self.module.validate
-        return hardware.compute(work, *self.inputs) if hardware else work(*self.inputs)
+        return hardware.compute(self.work, *self.inputs) if hardware else self.work(*self.inputs)
 
 
 def rehearsal(
@@ -41,19 +47,34 @@ def rehearsal(
     data = CorpusData(corpus, header.model, config, hardware.processes)
     module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware).to(hardware.torch)
     optimizers = module.configure_optimizers()[0]
-    runs, parts = Counter(), {}
     steps, validation = data.train_dataloader().dataset, data.val_dataloader().dataset
+    parts: dict[str, Part] = {}
+    runs, searches = Counter(), Counter()
+
+    def aligned(batches: list[Batch], name: str, training: bool) -> list[Batch]:
+        """On the device; where the host searches alignments, with one, and with the graph that comes before it."""
+        batches = move_data_to_device(batches, hardware.torch)
+        if config.alignment == "device":
+            return batches
+        for batch in batches:
+            phonemes, frames = batch.phonemes.shape[1], batch.spectrogram.shape[2]
+            search = f"align-{'train' if training else 'validate'}-{phonemes}x{frames}"
+            parts.setdefault(search, Part(module.score, training, (batch, training)))
+            searches[name, search] += 1
+        shapes = [(len(b.phonemes), b.spectrogram.shape[2], b.phonemes.shape[1]) for b in batches]
+        return [replace(b, path=torch.zeros(s, device=hardware.torch)) for b, s in zip(batches, shapes, strict=True)]
+
     for step in range(data.total_steps):
         adversarial = step >= config.adversarial_from
         name = f"train-{steps.shapes(step)}" + ("" if adversarial else "-without-discriminators")
         if name not in parts:
-            parts[name] = Part(
-                module, True, (move_data_to_device(steps[step], hardware.torch), *optimizers, adversarial)
-            )
+            parts[name] = Part(module.update, True, (aligned(steps[step], name, True), *optimizers, adversarial))
         runs[name] += 1
     for number in range(len(validation)):
         name = f"validate-{validation.shapes(number)}"
         if name not in parts:
-            parts[name] = Part(module, False, (move_data_to_device(validation[number], hardware.torch),))
+            parts[name] = Part(module.validate, False, tuple(aligned([validation[number]], name, False)))
         runs[name] += data.total_steps // config.validate_every
+    for (name, search), times in searches.items():
+        runs[search] += times * runs[name]
     return parts, runs

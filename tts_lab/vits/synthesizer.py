@@ -29,6 +29,8 @@ class Batch:
     """The real audio of each segment ``(B, 1, S * hop)``, cut on the host."""
     segment_spectrogram: Tensor
     """The spectrogram of each segment ``(B, bins, S)``, cut from the whole one's."""
+    path: Tensor | None = None
+    """Alignment ``(B, F, T)`` where it is known before the pass; the pass searches it where it is not."""
     speakers: Tensor | None = None
     """Speaker ids ``(B,)`` for a multi-speaker model."""
     shares: Tensor | None = None
@@ -98,19 +100,13 @@ class Synthesizer(models.SynthesizerTrn):
         Under bf16 autocast the text encoder, posterior encoder and decoder run in bfloat16; the flow, the
         alignment and the duration predictor stay in float32, whose log-determinants need it.
         """
-        if batch.phonemes.device.type == "xla":
-            normalise_together(self)
-        text, mean_p, log_p, text_mask = self.enc_p(batch.phonemes, batch.phoneme_lengths)
-        speaker = self.emb_g(batch.speakers).unsqueeze(-1) if self.n_speakers > 1 else None
-        z, _, log_q, mask = self.enc_q(batch.spectrogram, batch.frames, g=speaker)
-
+        text, mean_p, log_p, text_mask, z, log_q, mask, z_p, speaker = self._encode(batch)
         with torch.autocast(z.device.type, enabled=False):
-            text, mean_p, log_p, text_mask = text.float(), mean_p.float(), log_p.float(), text_mask.float()
-            z, log_q, mask = z.float(), log_q.float(), mask.float()
-            z_p = self.flow(z, mask, g=speaker)
-            with torch.no_grad():
-                score = alignment.log_likelihood(z_p, mean_p, log_p)
-                path = alignment.maximum_path(score, batch.frames, batch.phoneme_lengths)
+            path = batch.path
+            if path is None:
+                with torch.no_grad():
+                    score = alignment.log_likelihood(z_p, mean_p, log_p)
+                    path = alignment.maximum_path(score, batch.frames, batch.phoneme_lengths)
             duration = z.new_zeros(())
             if not self.training or any(p.requires_grad for p in self.dp.parameters()):
                 nll = self.dp(text, text_mask, path.sum(1, keepdim=True), g=speaker)
@@ -123,3 +119,21 @@ class Synthesizer(models.SynthesizerTrn):
 
         audio = self.dec(z_segment, g=speaker)
         return Generated(audio, duration, path, Posterior(z_p, log_q, mean_p, log_p, mask))
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> Tensor:
+        """What the alignment is searched in, ``(B, F, T)``; the same seed draws the same for it as for ``forward``."""
+        _, mean_p, log_p, _, _, _, _, z_p, _ = self._encode(batch)
+        return alignment.log_likelihood(z_p, mean_p, log_p)
+
+    def _encode(self, batch: Batch) -> tuple[Tensor | None, ...]:
+        if batch.phonemes.device.type == "xla":
+            normalise_together(self)
+        text, mean_p, log_p, text_mask = self.enc_p(batch.phonemes, batch.phoneme_lengths)
+        speaker = self.emb_g(batch.speakers).unsqueeze(-1) if self.n_speakers > 1 else None
+        z, _, log_q, mask = self.enc_q(batch.spectrogram, batch.frames, g=speaker)
+        with torch.autocast(z.device.type, enabled=False):
+            text, mean_p, log_p, text_mask = text.float(), mean_p.float(), log_p.float(), text_mask.float()
+            z, log_q, mask = z.float(), log_q.float(), mask.float()
+            z_p = self.flow(z, mask, g=speaker)
+        return text, mean_p, log_p, text_mask, z, log_q, mask, z_p, speaker
