@@ -144,6 +144,17 @@ assert same(replayed, run())
 """)
 
 
+def test_two_inputs_that_were_one_tensor_are_not_taken_for_one():
+    check("""
+x, y = (torch.full((3,), value).to(device.torch) for value in (1.0, 2.0))
+def add(pair):
+    return pair[0] + 10 * pair[1]
+for _ in range(3):
+    assert device.compute(add, (x, x)).cpu().tolist() == [11.0] * 3
+assert device.compute(add, (x, y)).cpu().tolist() == [21.0] * 3
+""")
+
+
 TINY = """
 import copy
 from pathlib import Path

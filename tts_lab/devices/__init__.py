@@ -19,8 +19,11 @@ from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
 
 
-def open_device(accelerator: str) -> Device:
+def open_device(accelerator: str, replay: bool = True) -> Device:
     """The device of that name, its environment set and its client started; under torchrun, this process's of several.
+
+    Args:
+        replay: of ``XlaDevice``.
 
     Raises:
         UserError: when this machine has none, or not for so many processes.
@@ -37,7 +40,7 @@ def open_device(accelerator: str) -> Device:
         check_workers(CORES_A_CHIP * chips, processes.local_world, processes.nodes)
     from tts_lab.devices.xla import XlaDevice  # starts a client, so only where one is asked for
 
-    return XlaDevice(accelerator, processes)
+    return XlaDevice(accelerator, processes, replay)
 
 
 def find_accelerator(name: str) -> str:

@@ -54,6 +54,8 @@ class Recording:
     """Positions of the tensors that the first outputs replace."""
     layout: TreeSpec
     """Of the outputs after those."""
+    certain: bool
+    """Whether no two of the tensors were one in memory, for which the sources could not be told apart."""
 
     def run(self, tensors: Sequence[Tensor]) -> Any:
         """Run the graph on ``tensors``, of which those that it changes get their new values; returns the rest."""
@@ -72,6 +74,8 @@ class Recording:
     def same(self, other: "Recording") -> bool:
         """Whether both would do the same to any tensors: only then is nothing taken for constant that changes."""
         if (self.graph, self.changed, self.layout) != (other.graph, other.changed, other.layout):
+            return False
+        if not (self.certain and other.certain):
             return False
         return all(
             torch.equal(a.cpu(), b.cpu()) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or a == b
@@ -107,7 +111,8 @@ def record(work: Callable[[], Any], tensors: Sequence[Tensor], state: int) -> tu
         if isinstance(source, int) and source in given_up:
             _core._set_buffer_donation(value, True)
     with alias_with_buffer_donor_config():
-        recording = Recording(_core._get_graph_hash(outputs), sources, changed, layout)
+        certain = len(positions) == len(tensors)
+        recording = Recording(_core._get_graph_hash(outputs), sources, changed, layout, certain)
         _core._xla_warm_up_cache(outputs, [])
     for source, value in zip(sources, inputs, strict=True):  # what was traced is dropped, what went in comes back
         if isinstance(source, int):

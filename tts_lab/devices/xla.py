@@ -27,11 +27,16 @@ PIECE_BYTES = 50 * 2**20  # of gradient in one all-reduce, torch-neuronx's defau
 class XlaDevice:
     """A core of the XLA client; the client starts with the first one.
 
+    Args:
+        replay: whether ``compute`` runs a step of known shape without tracing it.
+
     Raises:
         UserError: "neuron" is asked for where there is no Neuron driver, or a client runs that is another one's.
     """
 
-    def __init__(self, accelerator: str = "xla", processes: Processes | None = None) -> None:
+    def __init__(
+        self, accelerator: str = "xla", processes: Processes | None = None, replay: bool = True
+    ) -> None:  # fmt: skip
         choose_client(accelerator)
         self.processes = (processes or Processes()).join("xla")
         import torch_xla
@@ -39,6 +44,8 @@ class XlaDevice:
         self.torch_xla = torch_xla
         self.monitor = NeuronMonitor() if accelerator == "neuron" else None
         self.torch = torch_xla.device()
+        # With functionalization parameters are wrapped, and cannot be replaced.
+        self.replay = replay and os.environ["XLA_DISABLE_FUNCTIONALIZATION"] == "1"
         self.optimizers: list[FlatAdamW] = []
         self.repeated: dict[Any, Any] = {}
         self.traced = 0
@@ -66,11 +73,12 @@ class XlaDevice:
     def compute(self, work: Callable[..., Any], *inputs: Any) -> Any:
         from tts_lab.devices.replay import Repeated  # imports torch_xla, which reads the environment set above
 
-        if os.environ["XLA_DISABLE_FUNCTIONALIZATION"] != "1":  # parameters are wrapped then, and cannot be replaced
+        began = time.perf_counter()
+        if not self.replay:
             results = work(*inputs)
             self.torch_xla.sync()
+            self.host_seconds = time.perf_counter() - began
             return results
-        began = time.perf_counter()
         leaves, layout = tree_flatten(inputs)
         shapes = tuple((leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves)
         known = self.repeated.setdefault((work, str(layout), shapes), Repeated())
@@ -100,11 +108,10 @@ class XlaDevice:
 
         compiled = metrics.counter_value("UncachedCompile") or 0
         fallbacks = sum(metrics.counter_value(name) or 0 for name in metrics.executed_fallback_ops())
-        counted = {
-            "graphs_compiled": float(compiled), "fallbacks": float(fallbacks),
-            "steps_traced": float(self.traced), "host_seconds": self.host_seconds,
-        }  # fmt: skip
-        return counted | (self.monitor.counters() if self.monitor else {})
+        counted = {"graphs_compiled": compiled, "fallbacks": fallbacks, "host_seconds": self.host_seconds}
+        counted |= {"steps_traced": self.traced} if self.replay else {}
+        counted |= self.monitor.counters() if self.monitor else {}
+        return {name: float(value) for name, value in counted.items()}
 
     def _average(self, gradient: Tensor) -> Tensor:
         """The mean over all processes, as part of the graph."""

@@ -104,6 +104,8 @@ class TrainConfig:
     """neuron: of its compiler (NEURON_CC_FLAGS), as `--optlevel=1`; from SDK 2.33 `--implicit-integer-downcast=all`."""
     compile_cache: str | None = None
     """neuron: folder or s3:// address that keeps compiled graphs for later runs (NEURON_COMPILE_CACHE_URL)."""
+    replay: bool = True
+    """Run steps of known shape without tracing them (xla and neuron); off, if a device should balk at it."""
     recompile: Literal["warn", "error"] = "warn"
     """What to do when a known batch shape compiles again (xla and neuron)."""
     resume: str = "auto"

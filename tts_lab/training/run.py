@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> Path | None:
     config = replace(config, accelerator=find_accelerator(config.accelerator))
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
-    hardware = open_device(config.accelerator)
+    hardware = open_device(config.accelerator, config.replay)
     last = _train(config, hardware, settings)
     hardware.processes.leave()
     return last
