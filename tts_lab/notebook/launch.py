@@ -24,7 +24,7 @@ def start(*command: str) -> subprocess.Popen:
     """
     name, *arguments = command
     own = {key: value for key, value in os.environ.items() if not key.startswith(("PJRT_", "XLA_"))}
-    # Beside a notebook that waits, processes that share the cores are faster when idle threads sleep.
+    # Processes that share the cores are faster when idle threads sleep; warnings of libraries help no reader.
     own |= {"OMP_WAIT_POLICY": "passive", "PYTHONWARNINGS": "ignore"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     print("$", shlex.join(command), flush=True)
