@@ -104,6 +104,8 @@ def test_the_exchange_of_gradients_is_in_the_training_graph_before_the_clipping(
     sizes = [sum(p.numel() for p in side.parameters()) for side in (Synthesizer(PRESETS["tiny"]), Discriminators(16))]
     pieces = [-(-size * 4 // 2**19) for size in sizes]
     assert len(exchanges) == sum(pieces) and min(pieces) > 1
+    assert (work(training).exchanges, work(training).exchanged_bytes) == (sum(pieces), 4 * sum(sizes))
+    assert work(validation).exchanges == 0
     lines = re.findall(r"%([\w.-]+) = (.*)", training.text)
     operands = {name: set(re.findall(r"%([\w.-]+)", rest)) & training.by_name.keys() for name, rest in lines}
     for number, size in enumerate(sizes):

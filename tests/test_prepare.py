@@ -366,3 +366,16 @@ def test_a_broken_cache_record_is_made_again(tmp_path):
     again, said = run(source, tmp_path / "out")
     assert again == made and "1 recordings were already done" in said
     assert len(again.waveform(again.utterances[1])) == again.utterances[1].samples
+
+
+def test_a_corpus_at_another_rate_has_the_same_clips_and_another_fingerprint(tmp_path):
+    found = prepare(copy_samples(tmp_path / "in", 3), tmp_path / "22", SETTINGS, FRONTEND, console=quiet(), jobs=1)
+    found.resampled(16000, tmp_path / "16")
+    made = Corpus.load(tmp_path / "16")
+    assert made.sample_rate == made.settings["sample_rate"] == 16000 and found.sample_rate == 22050
+    assert made.fingerprint != found.fingerprint and made.seconds == pytest.approx(found.seconds, rel=1e-4)
+    for before, after in zip(found.utterances, made.utterances, strict=True):
+        assert (after.id, after.phoneme_ids, after.split) == (before.id, before.phoneme_ids, before.split)
+        audio = made.waveform(after)
+        assert audio.dtype == np.float32 and len(audio) == after.samples and abs(audio).max() <= 1
+        assert audio.std() == pytest.approx(found.waveform(before).std(), rel=0.05)

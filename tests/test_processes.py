@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from tts_lab.devices import open_device
 from tts_lab.devices.instances import check_workers
 from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
+from tts_lab.notebook import launch
 from tts_lab.training.checkpoints import load_safely
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
@@ -125,7 +125,7 @@ def test_a_dead_process_ends_the_run_in_words_and_the_next_start_resumes(recipe,
         while not last.exists():
             assert running.poll() is None and time.monotonic() - waited < 300, running.communicate()
             time.sleep(0.2)
-        os.kill(process_of_rank(1, running.pid), signal.SIGKILL)
+        launch.lose(running, rank=1)
         began = time.monotonic()
         _, errors = running.communicate(timeout=60)
     finally:
@@ -137,13 +137,6 @@ def test_a_dead_process_ends_the_run_in_words_and_the_next_start_resumes(recipe,
     (printed,) = finish(start(*command, f"--max_steps={reached + 2}"))
     assert f"resuming from {last} at step {reached}" in printed
     assert load_safely(last)["global_step"] == reached + 2
-
-
-def process_of_rank(rank: int, agent: int) -> int:
-    """The process id of that rank among torchrun's children."""
-    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
-    (found,) = [c for c in children if f"\0RANK={rank}\0" in Path(f"/proc/{c}/environ").read_text()]
-    return int(found)
 
 
 def test_the_parts_of_a_batch_are_the_whole_one_and_read_no_others_audio(small_corpus, monkeypatch):

@@ -185,3 +185,19 @@ def test_an_outlier_does_not_flatten_the_curve_and_is_told():
 def test_a_picture_shows_itself_in_a_notebook_without_pyplot():
     png = plots.durations({"training": [1.0, 2.0], "validation": []})._repr_png_()
     assert imread(BytesIO(png)).shape[1] == pytest.approx(plots.WIDTH * 110, abs=1)
+
+
+def test_runs_that_train_alike_lie_on_one_another():
+    runs = {name: pd.DataFrame({"step": range(4), "mel": 1.0, "kl": [4.0, 3, 2, 1]}) for name in ("one", "two", "own")}
+    picture = plots.compared(runs, resumed=2)
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == [*runs, "went on after it had ended"]
+    broad, thin = picture.axes[1].lines[:2]
+    assert broad.get_linewidth() > 3 * thin.get_linewidth() and list(thin.get_ydata()) == [4, 3, 2, 1]
+
+
+def test_graphs_leave_out_rows_of_validations():
+    frame = pd.DataFrame({"step": [0, 1, 1], "graphs_compiled": [1, 2, np.nan], "steps_traced": [1, 3, np.nan],
+                          "host_seconds": [20, 0.5, np.nan]})  # fmt: skip
+    left, right = plots.graphs(frame).axes
+    assert [bar.get_height() for bar in right.patches] == [20, 0.5] and right.get_yscale() == "log"
+    assert [list(line.get_ydata()) for line in left.lines] == [[1, 3], [1, 2]]

@@ -5,11 +5,12 @@ import json
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 
 from tts_lab.errors import UserError
 
@@ -97,6 +98,19 @@ class Corpus:
                 f"{self.folder / utterance.audio}, the audio of {utterance.id}, cannot be read ({error}); "
                 "delete it if it is there and run `tts-lab prepare` again."
             ) from error
+
+    def resampled(self, rate: int, folder: Path) -> "Corpus":
+        """The same clips at another sample rate, in another folder: to try things with a model of that rate."""
+        (folder / "audio").mkdir(parents=True, exist_ok=True)
+        clips = []
+        for u in self.utterances:
+            audio = np.clip(soxr.resample(self.waveform(u), self.sample_rate, rate), -1, 1)
+            np.save(folder / u.audio, audio)
+            clips.append(replace(u, samples=len(audio)))
+        settings = self.settings | {"sample_rate": rate}
+        made = replace(self, folder=folder, sample_rate=rate, utterances=clips, settings=settings)
+        made.save()
+        return made
 
     def save(self) -> Path:
         """Write corpus.json, whole or not at all."""

@@ -135,6 +135,53 @@ def learning_rate(metrics: pd.DataFrame) -> Picture:
     return picture
 
 
+def compared(runs: Mapping[str, pd.DataFrame], resumed: int | None = None) -> Picture:
+    """The losses of several runs over one another; the first is broad and pale, so that a line on it can be seen.
+
+    `resumed` is the step at which a run went on after it had ended, marked by a dotted line.
+    """
+    picture, axes = _panels(1, 2, 3.0)
+    styles = [(BLUE, "-", 7, 0.3), (BLUE, "--", 1.6, 1.0), (ORANGE, "-", 1.6, 1.0)]
+    terms = {"mel": "Mel loss", "kl": "Text against sound (KL)"}
+    for panel, (column, title) in zip(axes[0], terms.items(), strict=True):
+        for (label, metrics), (colour, line, width, alpha) in zip(runs.items(), styles, strict=False):
+            data = metrics[["step", column]].dropna()
+            panel.plot(
+                data["step"], data[column], line, color=colour, linewidth=width, alpha=alpha, label=label,
+                marker="o" if colour == ORANGE else None, markersize=3.5,
+            )  # fmt: skip
+        if resumed is not None:
+            panel.axvline(resumed - 0.5, color=GREY, linestyle=":", linewidth=1.5, label="went on after it had ended")
+        _title(panel, title)
+        panel.set_xlabel("step")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.grid(axis="y", alpha=0.25)
+    picture.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return picture
+
+
+def graphs(metrics: pd.DataFrame) -> Picture:
+    """What a lazy device did for each step: graphs compiled and steps traced so far, and the time the step took."""
+    data = metrics[metrics["graphs_compiled"].notna()]
+    picture, axes = _panels(1, 2, 3.0)
+    left, right = axes[0]
+    left.step(data["step"], data["steps_traced"], where="post", color=ORANGE, linestyle="--", label="steps traced")
+    left.step(data["step"], data["graphs_compiled"], where="post", color=BLUE, linewidth=2, label="graphs compiled")
+    left.set(ylim=(0, None))
+    left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    left.legend(frameon=False, loc="lower right")
+    right.bar(data["step"], data["host_seconds"], color=BLUE, width=0.7)
+    right.set_yscale("log")
+    right.set_ylabel("seconds")
+    _title(left, "So far, validation included")
+    _title(right, "How long the host was busy with the step")
+    for panel in (left, right):
+        panel.set_xlabel("step")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.grid(axis="y", alpha=0.25)
+    return picture
+
+
 def read_mono(path: Path) -> tuple[np.ndarray, int]:
     """Samples (T,) float32 in -1..1, channels averaged, and the sample rate in hertz."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -28,6 +28,10 @@ class Work:
     """Inputs and outputs: parameters, optimizer, batch."""
     peak_bytes: float
     """The most that is alive at once, state included, in the order of the text and without fusion."""
+    exchanges: int = 0
+    """All-reduces, each a piece of the gradients."""
+    exchanged_bytes: float = 0.0
+    """What they hand to the other processes."""
 
 
 def work(graph: Graph) -> Work:
@@ -38,7 +42,11 @@ def work(graph: Graph) -> Work:
     outputs = sum(a.bytes for a in entry[-1].operands)
     least = sum(_traffic(i) for i in products) + inputs + outputs
     most = sum(_traffic(i) for i in entry if i.opcode not in ("parameter", "constant", "tuple", "get-tuple-element"))
-    return Work(sum(map(_flops, products)), least, most, inputs + outputs, inputs + _peak(entry))
+    exchanges = [i for i in entry if i.opcode == "all-reduce"]
+    return Work(
+        sum(map(_flops, products)), least, most, inputs + outputs, inputs + _peak(entry),
+        len(exchanges), sum(i.results[0].bytes for i in exchanges),
+    )  # fmt: skip
 
 
 def seconds(work: Work, instance: Instance, bf16: bool) -> tuple[float, float]:

@@ -4,8 +4,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from tts_lab.errors import UserError
 from tts_lab.preflight.run import preflight_run
 from tts_lab.training.config import TrainConfig
@@ -28,9 +26,7 @@ def precompile(config: TrainConfig, processes: int, out: Path) -> list[str]:
     if shutil.which(TOOL) is None:
         result = preflight_run(config, processes).preflight
         return [f"no {TOOL} here; {len(result.graphs)} graphs are saved, each compiled by:", *result.save_hlo(out)]
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / "run.yaml"
-    file.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    file = config.save(out / "run.yaml")
     command = [TOOL, "torchrun", f"--nproc_per_node={processes}", "-m", "tts_lab.training", "--config", str(file)]
     said = " ".join(command)
     print(said, flush=True)

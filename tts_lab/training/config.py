@@ -147,3 +147,11 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to ``config.yaml``."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    def save(self, path: Path) -> Path:
+        """Write it as the YAML that ``--config`` reads, and return ``path``."""
+        import yaml
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return path

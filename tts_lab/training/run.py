@@ -188,8 +188,7 @@ def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None)
 
 def _start_log(config: TrainConfig, data: CorpusData):
     """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
-    config.run.mkdir(parents=True, exist_ok=True)
-    (config.run / "config.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True))
+    config.save(config.run / "config.yaml")
     (config.run / "environment.json").write_text(json.dumps(environment(), indent=1))
     shutil.copyfile(data.corpus.folder / "corpus.json", config.run / "corpus.json")
 
