@@ -53,10 +53,9 @@ def show(run: RunPreflight, forecast: dict[str, Any]) -> None:
     if native := forecast["native"]:
         chosen = next(graph for graph in forecast["graphs"] if graph["name"] == native["name"])
         console.print(f"Convolutions as products, {native['name']}: {_size(chosen)}. All native: {_size(native)}.")
-    epoch = " to ".join(f"{time / 60:.1f}" for time in forecast["epoch_seconds"])
-    hours = " to ".join(f"{time / 3600:.1f}" for time in forecast["run_seconds"])
+    epoch, whole = _span(forecast["epoch_seconds"]), _span(forecast["run_seconds"])
     price = f", {forecast['price'][0]:.2f} to {forecast['price'][1]:.2f} to pay" if forecast["price"] else ""
-    console.print(f"One process a core: an epoch in {epoch} minutes, the whole run in {hours} hours{price}.")
+    console.print(f"One process a core: an epoch in {epoch}, the whole run in {whole}{price}.")
     console.print(f"A forecast, not a measurement. Assumed: {forecast['assumptions']}.", style="dim")
 
 
@@ -102,6 +101,14 @@ def forecast_table(forecast: dict[str, Any]) -> Table:
         flops = f"{graph['flops'] / 1e12:.2f}"
         table.add_row(graph["name"], str(graph["runs"]), f"{graph['instructions']:,}", trace, flops, memory, once)
     return table
+
+
+def _span(times: Sequence[float]) -> str:
+    """From the shortest to the longest, in the unit that suits the longest."""
+    units = {"hours": 3600, "minutes": 60, "seconds": 1}
+    unit = next((name for name, seconds in units.items() if max(times) >= seconds), "seconds")
+    seconds = units[unit]
+    return " to ".join(f"{time / seconds:.1f}" for time in times) + f" {unit}"
 
 
 def _trace(graph: Mapping[str, Any]) -> str:
