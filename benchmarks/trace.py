@@ -78,6 +78,7 @@ def compare(rounds: int) -> dict[str, dict[str, Any]]:
     steps = {"plain": plain_step(hardware), "ours": our_step(hardware)}
     batch = random_batch(*SHAPE, hardware.torch)
     torch_xla.sync()
+    sizes = {name: len(Graph.parse(lower(step, batch).text).entry) for name, step in steps.items()}
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(rounds + 1):
         for name, step in steps.items():
@@ -85,8 +86,7 @@ def compare(rounds: int) -> dict[str, dict[str, Any]]:
             kept = step(batch)
             seconds[name].append(time.perf_counter() - began)
             del kept
-            torch_xla._XLAC._clear_pending_irs(str(hardware.torch))
-    sizes = {name: len(Graph.parse(lower(step, batch).text).entry) for name, step in steps.items()}
+            torch_xla._XLAC._clear_pending_irs(str(hardware.torch))  # nothing has its value any more, nor needs it
     return {"seconds": {name: each[1:] for name, each in seconds.items()}, "instructions": sizes}
 
 
