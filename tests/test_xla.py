@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -65,20 +66,11 @@ def assert_same_updates(found: dict, expected: dict) -> None:
 
 
 @pytest.mark.slow
-def test_convolutions_as_products_make_the_updates_of_native_ones(eager, small_corpus, tmp_path):
+def test_convolutions_as_products_and_alignments_of_the_host_make_the_same_updates(eager, small_corpus, tmp_path):
     printed = python("tests/xla_step.py", "plain", str(small_corpus), str(tmp_path / "states.pt"),
                      "convolutions=products", *QUICK, XLA_DISABLE_FUNCTIONALIZATION="1")  # fmt: skip
     counts = json.loads(printed.splitlines()[-1])
-    assert (counts[-1]["graphs_compiled"], counts[-1]["fallbacks"]) == (2, 0)
-    assert_same_updates(torch.load(tmp_path / "states.pt"), eager)
-
-
-@pytest.mark.slow
-def test_an_alignment_searched_on_the_host_is_that_of_the_device(eager, small_corpus, tmp_path):
-    printed = python("tests/xla_step.py", "plain", str(small_corpus), str(tmp_path / "states.pt"), "alignment=host",
-                     XLA_DISABLE_FUNCTIONALIZATION="1")  # fmt: skip
-    counts = json.loads(printed.splitlines()[-1])
-    assert (counts[-1]["graphs_compiled"], counts[-1]["fallbacks"]) == (2, 0)  # the scores', and the rest
+    assert (counts[-1]["graphs_compiled"], counts[-1]["fallbacks"]) == (2, 0)  # the alignment's scores, and the rest
     assert_same_updates(torch.load(tmp_path / "states.pt"), eager)
 
 
@@ -186,39 +178,53 @@ def test_pipers_split_is_silently_wrong_without_functionalization_and_ours_is_no
     assert ours < 1e-5
 
 
+RUN = {
+    "preset": "tiny", "batch_size": 2, "buckets": 1, "limit_utterances": 6, "validate_every": 3, "sample_every": 100,
+    "checkpoint_every": 3, "log_every": 1, "workers": 0, "keep": 0, "recompile": "error",
+}  # fmt: skip
+
+
+def train_on_xla(corpus: Path, run: Path, steps: int) -> None:
+    flags = [f"--{name}={value}" for name, value in RUN.items()]
+    where = [f"--corpus={corpus}", f"--run={run}", f"--max_steps={steps}", "--accelerator=xla"]
+    python("-m", "tts_lab.cli", "train", *where, *flags)
+
+
+@pytest.fixture(scope="module")
+def straight(small_corpus, tmp_path_factory) -> Path:
+    """A run of six steps with two validations."""
+    run = tmp_path_factory.mktemp("straight")
+    train_on_xla(small_corpus, run, 6)
+    return run
+
+
 @pytest.mark.slow
-def test_a_run_on_xla_compiles_each_graph_once_and_goes_on_elsewhere(small_corpus, tmp_path):
-    settings = {
-        "preset": "tiny", "batch_size": 2, "buckets": 1, "limit_utterances": 6, "validate_every": 3,
-        "sample_every": 100, "checkpoint_every": 6, "log_every": 1, "workers": 0, "keep": 0, "recompile": "error",
-    }  # fmt: skip
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    run = [f"--corpus={small_corpus}", f"--run={tmp_path}", "--max_steps=6", "--accelerator=xla"]
-    python("-m", "tts_lab.cli", "train", *run, *flags)
-    rows = [row for row in read_metrics(tmp_path / "metrics.csv") if row["graphs_compiled"] != ""]
+def test_a_run_on_xla_compiles_each_graph_once_and_goes_on_elsewhere(straight, small_corpus, tmp_path):
+    run = shutil.copytree(straight, tmp_path / "run")
+    rows = [row for row in read_metrics(run / "metrics.csv") if row["graphs_compiled"] != ""]
     assert [row["graphs_compiled"] for row in rows] == [1, 1, 1, 2, 2, 2]  # the second is the validation's
     assert not any(row["fallbacks"] for row in rows)
     assert [row["steps_traced"] for row in rows] == [1, 2, 2, 4, 4, 4]  # two of each graph, the rest is replayed
-    train(TrainConfig(small_corpus, tmp_path, max_steps=8, accelerator="cpu", **settings))
-    steps = [row["step"] for row in read_metrics(tmp_path / "metrics.csv") if row["mel"] != ""]
+    train(TrainConfig(small_corpus, run, max_steps=8, accelerator="cpu", **RUN))
+    steps = [row["step"] for row in read_metrics(run / "metrics.csv") if row["mel"] != ""]
     assert steps == list(range(8))
-    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"]
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"]
     assert float(state[0]["step"]) == 8
 
 
 @pytest.mark.slow
-def test_a_run_on_xla_that_was_interrupted_ends_as_if_it_had_not_been(small_corpus, tmp_path):
+def test_a_run_on_xla_that_was_interrupted_ends_as_if_it_had_not_been(straight, small_corpus, tmp_path):
     """Its draws must be those of their steps: PyTorch's own seed does not reach the device."""
-    flags = [f"--corpus={small_corpus}", "--preset=tiny", "--batch_size=2", "--buckets=1", "--limit_utterances=6",
-             "--alignment=host",
-             "--log_every=1", "--workers=0", "--keep=0", "--accelerator=xla"]  # fmt: skip
-    for run, steps in (("straight", 4), ("interrupted", 2), ("interrupted", 4)):
-        python("-m", "tts_lab.cli", "train", *flags, f"--run={tmp_path / run}", f"--max_steps={steps}")
-    ends = [torch.load(tmp_path / run / "checkpoints" / "last.ckpt") for run in ("straight", "interrupted")]
-    straight, interrupted = (end["state_dict"] | {"steps": torch.tensor(end["global_step"])} for end in ends)
-    assert all(torch.equal(value, interrupted[name]) for name, value in straight.items())
+    for steps in (3, 6):
+        train_on_xla(small_corpus, tmp_path, steps)
+    ends = [torch.load(run / "checkpoints" / "last.ckpt") for run in (straight, tmp_path)]
+    one, other = (end["state_dict"] | {"steps": torch.tensor(end["global_step"])} for end in ends)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
     averages = [end["optimizer_states"][0]["state"] for end in ends]
     assert all(torch.equal(averages[0][n]["exp_avg"], averages[1][n]["exp_avg"]) for n in averages[0])
+    assert [row["mel"] for row in read_metrics(straight / "metrics.csv")] == [
+        row["mel"] for row in read_metrics(tmp_path / "metrics.csv")
+    ]
 
 
 @pytest.mark.skipif(Path("/dev/neuron0").exists(), reason="it is known here")
