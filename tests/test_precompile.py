@@ -85,6 +85,14 @@ def test_the_tool_gets_the_run_in_as_many_processes_as_it_will_have(config, tmp_
     assert not config.run.exists()
 
 
+def test_the_tool_starts_without_what_stands_in_for_neuron_elsewhere(config, tmp_path, monkeypatch):
+    """The client chosen for a preflight is refused by a run on Neuron, and debug names change the keys of the cache."""
+    tool(tmp_path, 'env | grep -E "^(PJRT_|XLA_|PYTORCH_JIT)" || echo "nothing but: $*"', monkeypatch)
+    where = [f"--corpus={config.corpus}", f"--out={tmp_path / 'graphs'}", "--max_steps=1", "--accelerator=neuron"]
+    printed = python("-m", "tts_lab.cli", "precompile", *where, "--processes=2")
+    assert "nothing but: torchrun --nproc_per_node=2 -m tts_lab.training --config" in printed
+
+
 def test_a_tool_that_fails_is_told_of(config, tmp_path, monkeypatch):
     tool(tmp_path, "exit 3", monkeypatch)
     with pytest.raises(UserError, match="ended with status 3.*retry_failed_compilation"):

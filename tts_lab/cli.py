@@ -2,6 +2,7 @@
 
 import json as files
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -277,9 +278,12 @@ def main(arguments: list[str] | None = None) -> int:
                 options.pop("config", None)
                 train(TrainConfig(**options))
             case "preflight" | "precompile" as verb:
+                from tts_lab.devices.environment import COMPILING_TOOL
                 from tts_lab.devices.lowering import ENVIRONMENT
 
-                if not ENVIRONMENT.items() <= os.environ.items():  # it must stand before torch is imported
+                # It must stand before torch is imported, and must not where a real compiler is to get the graphs.
+                lowers = verb == "preflight" or shutil.which(COMPILING_TOOL) is None
+                if lowers and not ENVIRONMENT.items() <= os.environ.items():
                     again = [sys.executable, "-m", "tts_lab.cli", *arguments]
                     return subprocess.run(again, env=os.environ | ENVIRONMENT).returncode
                 options.pop("config", None)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 CORES, VISIBLE = "NEURON_RT_NUM_CORES", "NEURON_RT_VISIBLE_CORES"
 ROUNDING = "NEURON_RT_STOCHASTIC_ROUNDING_EN"
 FLAGS, CACHE = "NEURON_CC_FLAGS", "NEURON_COMPILE_CACHE_URL"
+COMPILING_TOOL = "neuron_parallel_compile"  # compiles what a run shows it, several graphs at a time
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # as torch.distributed recognises it
 
 

@@ -4,11 +4,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tts_lab.devices.environment import COMPILING_TOOL
 from tts_lab.errors import UserError
 from tts_lab.preflight.run import preflight_run
 from tts_lab.training.config import TrainConfig
-
-TOOL = "neuron_parallel_compile"
 
 
 def precompile(config: TrainConfig, processes: int, out: Path) -> list[str]:
@@ -23,11 +22,22 @@ def precompile(config: TrainConfig, processes: int, out: Path) -> list[str]:
     Raises:
         UserError: as ``train`` would before its first step; or the tool failed.
     """
-    if shutil.which(TOOL) is None:
+    if shutil.which(COMPILING_TOOL) is None:
         result = preflight_run(config, processes).preflight
-        return [f"no {TOOL} here; {len(result.graphs)} graphs are saved, each compiled by:", *result.save_hlo(out)]
+        return [
+            f"no {COMPILING_TOOL} here; {len(result.graphs)} graphs are saved, each compiled by:",
+            *result.save_hlo(out),
+        ]
     file = config.save(out / "run.yaml")
-    command = [TOOL, "torchrun", f"--nproc_per_node={processes}", "-m", "tts_lab.training", "--config", str(file)]
+    command = [
+        COMPILING_TOOL,
+        "torchrun",
+        f"--nproc_per_node={processes}",
+        "-m",
+        "tts_lab.training",
+        "--config",
+        str(file),
+    ]
     said = " ".join(command)
     print(said, flush=True)
     status = subprocess.run(command).returncode
