@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 
+# Softmax cancels a key's bias, so its gradient is rounding alone, and AdamW makes a full step of its sign.
+ROUNDING_ALONE = "attn_layers.0.conv_k.bias"
+
+
+def own_environment(**environment: str) -> dict[str, str]:
+    """This process's without PyTorch/XLA's variables, but for those given."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))}
+    return own | {"PYTHONPATH": "."} | environment
+
 
 def python(*arguments: str, **environment: str) -> str:
-    """What Python prints in a process of its own, which starts without PyTorch/XLA's variables but for those given."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))}
+    """What Python prints in a process of its own, in its ``own_environment``."""
     done = subprocess.run(
-        [sys.executable, *arguments], env=own | {"PYTHONPATH": "."} | environment, capture_output=True, text=True,
-        timeout=900,
-    )  # fmt: skip
+        [sys.executable, *arguments], env=own_environment(**environment), capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

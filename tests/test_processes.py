@@ -1,6 +1,5 @@
 """Several processes over gloo: one machine's, two agents', a dead one; and what a batch is divided into."""
 
-import os
 import re
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import ROUNDING_ALONE, own_environment
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import open_device
@@ -27,13 +27,9 @@ from tts_lab.training.metrics import read_metrics
 from tts_lab.training.module import VitsTraining
 from tts_lab.vits.config import PRESETS
 
-BASE = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))} | {
-    "PYTHONPATH": ".", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive",
-}  # fmt: skip
+BASE = own_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 TORCHRUN = ["-m", "torch.distributed.run"]
 ONE_MACHINE = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
-# Softmax cancels a key's bias, so its gradient is rounding alone, and AdamW makes a full step of its sign.
-ROUNDING_ALONE = "attn_layers.0.conv_k.bias"
 
 
 def start(*arguments: str) -> subprocess.Popen:

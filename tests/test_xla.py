@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import python
+from conftest import ROUNDING_ALONE, python
 from torch import nn
 
 from tts_lab.devices import open_device
@@ -22,8 +22,6 @@ from tts_lab.vits.config import PRESETS
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.synthesizer import Synthesizer
 
-# Softmax cancels a key's bias, so its gradient is rounding alone, and AdamW makes a full step of its sign.
-ROUNDING_ALONE = "attn_layers.0.conv_k.bias"
 QUICK = ["alignment=host"]  # two small graphs compile in half the time of the one
 
 

@@ -8,13 +8,11 @@
 | ``neuron`` on Trn2, Trn3 | TorchNeuron (torch >= 2.10) lands here, as a third module | nothing yet |
 """
 
-from glob import glob
-
 import torch
 
 from tts_lab.devices.device import Device
 from tts_lab.devices.host import HostDevice
-from tts_lab.devices.instances import CORES_A_CHIP, check_workers
+from tts_lab.devices.instances import CORES_A_CHIP, check_workers, chips
 from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
 
@@ -36,8 +34,8 @@ def open_device(accelerator: str, replay: bool = True) -> Device:
             f"accelerator xla with {processes.world} processes: torch-xla's CPU client exchanges nothing between "
             "processes, so each would train alone. Start one process, or take accelerator cpu, which exchanges by gloo"
         )
-    if accelerator == "neuron" and (chips := _chips()):
-        check_workers(CORES_A_CHIP * chips, processes.local_world, processes.nodes)
+    if accelerator == "neuron" and chips():
+        check_workers(CORES_A_CHIP * chips(), processes.local_world, processes.nodes)
     from tts_lab.devices.xla import XlaDevice  # starts a client, so only where one is asked for
 
     return XlaDevice(accelerator, processes, replay)
@@ -47,8 +45,4 @@ def find_accelerator(name: str) -> str:
     """``name``, or for "auto" the best that this machine has."""
     if name != "auto":
         return name
-    return "neuron" if _chips() else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _chips() -> int:
-    return len(glob("/dev/neuron[0-9]*"))
+    return "neuron" if chips() else "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,7 @@
 """The AWS instance types with a first-generation Trainium: their cores, and how many processes may share them."""
 
 from dataclasses import dataclass
+from glob import glob
 
 from tts_lab.errors import UserError
 
@@ -32,6 +33,11 @@ INSTANCES = {
         Instance("trn1n.32xlarge", 32, (1, 2, 8, 32), **_CORE),
     )
 }
+
+
+def chips() -> int:
+    """How many the Neuron driver shows here."""
+    return len(glob("/dev/neuron[0-9]*"))
 
 
 def find_instance(name: str) -> Instance:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
-from glob import glob
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from tts_lab.devices.flat_adamw import FlatAdamW
+from tts_lab.devices.instances import chips
 from tts_lab.devices.monitor import NeuronMonitor
 from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
@@ -128,7 +128,7 @@ def choose_client(accelerator: str) -> None:
     Raises:
         UserError: as ``XlaDevice``.
     """
-    if accelerator == "neuron" and not glob("/dev/neuron*"):
+    if accelerator == "neuron" and not chips():
         raise UserError(
             "accelerator neuron: there is no /dev/neuron* here, so no NeuronCore or no driver. On a trn1 instance "
             "install aws-neuronx-dkms and see `neuron-ls`; on any other machine train with accelerator xla, cpu "
