@@ -34,8 +34,12 @@ class Utterance:
     """"train" or "validation"."""
     notes: list[str] = field(default_factory=list)
     """What was done to the recording, or is odd about it."""
-    source: str = ""
-    """File name of the recording."""
+    recording: str = ""
+    """Path of the recording it was made from, relative to the corpus folder."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """What `tts-lab analyze` calls it, by pitch, pace, monotony, noise, reverberation."""
+    description: str = ""
+    """The same in one sentence."""
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Quarantined:
     """File and line."""
     reason: str
     text: str = ""
+    recording: str = ""
+    """As in `Utterance`; empty if there is none."""
 
 
 @dataclass
@@ -63,6 +69,9 @@ class Corpus:
     settings: dict[str, Any]
     manifest: dict[str, Any] = field(default_factory=dict)
     """Layout, why, notes: how the source was read."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """As of an utterance, for all of them together."""
+    description: str = ""
 
     @property
     def train(self) -> list[Utterance]:

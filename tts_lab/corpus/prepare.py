@@ -127,8 +127,9 @@ def _assemble(
                 f"{len(outcome.phoneme_ids)} phoneme ids are over {settings.max_phoneme_ids}; "
                 "cut text and recording at sentence ends"
             )
+        recording = os.path.relpath(row.audio, out)
         if reason is not None:
-            quarantined.append(Quarantined(row.id, row.where, reason, row.text))
+            quarantined.append(Quarantined(row.id, row.where, reason, row.text, recording))
             continue
         notes = list(outcome.notes)
         if outcome.missing:
@@ -143,7 +144,7 @@ def _assemble(
             phoneme_ids=outcome.phoneme_ids,
             split="train",
             notes=notes,
-            source=row.audio.name,
+            recording=recording,
         )
         kept.append(utterance)
     _note_rates(kept, settings)

@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from tts_lab.analysis.pitch import voiced_pitch
 from tts_lab.errors import UserError
-from tts_lab.evaluation.pitch import voiced_pitch
 
 MODEL_RATE = 16000
 """Hz. Whisper, DistillMOS and Resemblyzer all listen at this rate."""
