@@ -14,7 +14,7 @@ import soxr
 
 from tts_lab.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
