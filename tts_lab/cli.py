@@ -55,6 +55,7 @@ def prepare(
     voice: str | None = None,
     espeak_voice: str = "en-us",
     phoneme_type: str = "espeak",
+    decisions: Path | None = None,
     jobs: int | None = None,
     json: Path | None = None,
 ) -> None:
@@ -70,6 +71,7 @@ def prepare(
         voice: encode with this published voice's symbols and language (path or name).
         espeak_voice: language, when no voice is given.
         phoneme_type: espeak, or text for letters as symbols.
+        decisions: file of a review to follow; review.jsonl in the corpus folder if left out and there.
         jobs: processes; all cores by default.
         json: also write the summary to this file.
     """
@@ -82,7 +84,10 @@ def prepare(
         frontend = Frontend.from_voice(f"{find_voice(voice)}.json")
     else:
         frontend = Frontend(espeak_voice, phoneme_type)
-    corpus = make(source, out, settings, frontend, audio_dir=audio_dir, audio_prefix=audio_prefix, jobs=jobs)
+    corpus = make(
+        source, out, settings, frontend,
+        audio_dir=audio_dir, audio_prefix=audio_prefix, decisions=decisions, jobs=jobs,
+    )  # fmt: skip
     _report(
         json,
         {

@@ -36,6 +36,8 @@ class Utterance:
     """What was done to the recording, or is odd about it."""
     recording: str = ""
     """Path of the recording it was made from, relative to the corpus folder."""
+    cut: list[float] | None = None
+    """Begin and end of the part of the recording that was used, in seconds; None for all of it."""
     tags: dict[str, str] = field(default_factory=dict)
     """What `tts-lab analyze` calls it, by pitch, pace, monotony, noise, reverberation."""
     description: str = ""

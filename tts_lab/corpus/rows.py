@@ -16,6 +16,10 @@ class Row:
     where: str
     """File and line, for messages."""
     speaker: str | None = None
+    cut: tuple[float, float] | None = None
+    """Seconds of the recording to use, if not all of it."""
+    review: tuple[str, ...] = ()
+    """What a person decided about it, in words."""
 
 
 @dataclass(frozen=True)

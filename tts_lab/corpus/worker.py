@@ -81,12 +81,14 @@ def _prepare_audio(outcome: Outcome) -> None:
     except OSError as error:
         outcome.reason = outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
         return
-    name = hashlib.sha256(_job.salt + data).hexdigest()[:24]
+    # Clips that are not cut keep the names they always had.
+    cut = "cut {} {} ".format(*outcome.row.cut).encode() if outcome.row.cut else b""
+    name = hashlib.sha256(_job.salt + cut + data).hexdigest()[:24]
     record_path = _job.folder / "audio" / f"{name}.json"
     record = _read_record(record_path)
     outcome.cached = record is not None
     if record is None:
-        record = _make(data, record_path)
+        record = _make(data, record_path, outcome.row.cut)
     outcome.audio = f"audio/{name}.npy"
     outcome.samples, outcome.notes = record["samples"], record["notes"]
     outcome.reason = outcome.reason or record["reason"]
@@ -100,12 +102,12 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _make(data: bytes, path: Path) -> dict[str, Any]:
+def _make(data: bytes, path: Path, cut: tuple[float, float] | None) -> dict[str, Any]:
     from tts_lab.corpus.audio import Unusable, make_clip  # scipy and soxr: only workers pay for them
 
     record: dict[str, Any] = {"reason": None, "samples": 0, "notes": []}
     try:
-        clip = make_clip(data, _job.settings)
+        clip = make_clip(data, _job.settings, cut)
     except Unusable as reason:
         record["reason"] = str(reason)
     else:
