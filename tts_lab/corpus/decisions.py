@@ -93,6 +93,8 @@ class Decisions:
         self.path = path
         self.problems: list[str] = []
         """Lines that could not be read, as a crash leaves them; they are passed over."""
+        self.made: list[Decision] = []
+        """Every line in order, undone ones and each undo included."""
         self._of: dict[str, list[Decision]] = {}
 
     @classmethod
@@ -159,13 +161,15 @@ class Decisions:
         """
         about, recording = " ".join(about.split()), Path(recording).name
         corrected = " ".join(text.split()) if text is not None else None
+        if action == "reject" and not corrected:  # nothing is said that could be written
+            corrected = None
         if corrected is None and action == "text":
             raise UserError(f"{id}: the corrected text is missing.")
         earlier = self.of(id)
         if earlier and earlier.fits(about, recording):
             # The text on screen may be the corrected one, of a corpus prepared since; the manifest's is the older.
             about = earlier.about
-            corrected = earlier.text if text is None else corrected
+            corrected = earlier.text if corrected is None else corrected
             begin, end = (earlier.begin, earlier.end) if begin is None and end is None else (begin, end)
         if corrected == about:
             corrected, action = None, "keep" if action == "text" else action
@@ -185,6 +189,7 @@ class Decisions:
         return Counter(decision.action for decision in self)
 
     def _take(self, decision: Decision) -> None:
+        self.made.append(decision)
         if decision.action != UNDO:
             self._of.setdefault(decision.id, []).append(decision)
         elif past := self._of.get(decision.id):

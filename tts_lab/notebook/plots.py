@@ -197,6 +197,21 @@ def _decibels(samples: np.ndarray, rate: int) -> np.ndarray:
     return 20 * np.log10(np.maximum(power / max(power.max(), 1e-9), 1e-5))
 
 
+def waveform(panel: Axes, samples: np.ndarray, rate: int) -> None:
+    """Draw the envelope of `samples` (T,), not every sample: a panel is a few hundred pixels wide."""
+    edges = np.linspace(0, len(samples), 400, dtype=int)[:-1]
+    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+    panel.fill_between(edges / rate, low, high, color=BLUE, linewidth=0.4)
+
+
+def spectrogram(panel: Axes, samples: np.ndarray, rate: int) -> None:
+    """Draw `samples` (T,) in decibels, seconds across and kHz up."""
+    panel.imshow(
+        _decibels(samples, rate), origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
+        extent=(0, len(samples) / rate, 0, rate / 2000), interpolation="nearest",
+    )  # fmt: skip
+
+
 def sounds(recordings: Mapping[str, Path]) -> Picture:
     """Waveform above, spectrogram below, one column a recording, all on one scale so that columns can be compared."""
     picture, axes = _panels(2, len(recordings), 3.8, sharex=True, sharey="row", height_ratios=[1, 2])
@@ -205,18 +220,10 @@ def sounds(recordings: Mapping[str, Path]) -> Picture:
     top = max(rate for _, rate in read.values()) / 2000
     for column, (label, (samples, rate)) in enumerate(read.items()):
         wave, spectrum = axes[:, column]
-        # An envelope, not every sample: a column is a few hundred pixels wide.
-        edges = np.linspace(0, len(samples), 400, dtype=int)[:-1]
-        time = edges / rate
-        wave.fill_between(
-            time, np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges), color=BLUE, linewidth=0.4
-        )
+        waveform(wave, samples, rate)
         _title(wave, label)
         wave.set_ylim(-1, 1)
-        spectrum.imshow(
-            _decibels(samples, rate), origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
-            extent=(0, len(samples) / rate, 0, rate / 2000), interpolation="nearest",
-        )  # fmt: skip
+        spectrogram(spectrum, samples, rate)
         spectrum.set(xlim=(0, longest), ylim=(0, top), xlabel="seconds")
     axes[1, 0].set_ylabel("kHz")
     return picture
