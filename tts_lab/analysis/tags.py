@@ -60,7 +60,7 @@ SCALES = {
          "very clean"),
     ),
     "reverberation": Scale(
-        "reverberation", "s", (0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+        "reverberation", "s", (0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
         ("very close-sounding", "quite close-sounding", "slightly close-sounding",
          "moderately balanced reverberation", "slightly distant-sounding", "quite distant-sounding",
          "very distant-sounding"),
@@ -105,8 +105,9 @@ def describe(tags: Mapping[str, str]) -> str:
         return ""
     pitch = tags.get("pitch", "").removesuffix("-pitch").replace("moderate pitch", "medium")
     pace = tags.get("pace", "").replace("moderate", "at moderate")
-    tune = tags.get("monotony", "").replace("monotone", "monotonously").replace("expressive and animated", "expressively")
-    manner = " and ".join(filter(None, (pace, tune.replace("moderately dynamic", "with some melody"))))
+    tune = tags.get("monotony", "").replace("moderately dynamic", "with some melody")
+    tune = tune.replace("monotone", "monotonously").replace("expressive and animated", "expressively")
+    manner = " and ".join(filter(None, (pace, tune)))
     # The middle of a scale is not worth a word.
     heard = (tags.get("noise", ""), tags.get("reverberation", ""))
     place = ", ".join(word for word in heard if word and word != SCALES["noise"].words[3] and "moderate" not in word)
