@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from scipy.fft import dct, next_fast_len, rfft
 
-from tts_lab.analysis.pitch import voiced_pitch
+from tts_lab.analysis.pitch import BLOCK, voiced_pitch
 from tts_lab.corpus.audio import loudness_of
 from tts_lab.corpus.speech import CHUNK, VAD_RATE, speech_probabilities
 
@@ -50,7 +50,7 @@ MEL_RANGE = (100.0, 7600.0)
 CEPSTRA = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measures:
     """One recording in numbers. NaN where a number cannot be had, as the pitch of a clip without voice."""
 
@@ -66,7 +66,7 @@ class Measures:
     speech_share: float
     """Share of the recording that the VAD takes for speech, 0 to 1."""
     loudness: float
-    """LUFS (ITU-R BS.1770), over the whole recording."""
+    """LUFS (ITU-R BS.1770), over the whole recording; NaN if all of it is under the gate of -70."""
     peak: float
     """dBFS of the loudest sample."""
     clipped_share: float
@@ -100,6 +100,7 @@ def measure(audio: np.ndarray, rate: int) -> Measures:
     noise = _noise(power)
     voiced = voiced_pitch(heard, VAD_RATE)
     speech_frames = speech.mean() * seconds / HOP_SECONDS if len(speech) else 0.0
+    loudness = float(loudness_of(audio, rate))
     peak = float(np.abs(audio).max(initial=0.0))
     return Measures(
         recorded_seconds=seconds,
@@ -108,7 +109,7 @@ def measure(audio: np.ndarray, rate: int) -> Measures:
         trail_silence=trail,
         longest_pause=pause,
         speech_share=float(speech.mean()) if len(speech) else 0.0,
-        loudness=float(loudness_of(audio, rate)),
+        loudness=loudness if np.isfinite(loudness) else float("nan"),
         peak=20 * float(np.log10(max(peak, 1e-10))),
         clipped_share=clipped_share(audio),
         snr=_snr(power, spoken, noise),
@@ -123,15 +124,17 @@ def measure(audio: np.ndarray, rate: int) -> Measures:
 
 def spectrogram(audio: np.ndarray, rate: int) -> np.ndarray:
     """Power of 32 ms under a Hann window, every 10 ms: (frames, bins), summing over bins to the mean square."""
-    size, hop = int(WINDOW_SECONDS * rate), int(HOP_SECONDS * rate)
-    size = next_fast_len(size, real=True)
+    size, hop = 2 * next_fast_len(int(WINDOW_SECONDS * rate / 2)), int(HOP_SECONDS * rate)
     audio = np.pad(audio, (0, max(0, size - len(audio))))
     window = np.hanning(size).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(audio, size)[::hop] * window
-    spectrum = rfft(frames)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, size)[::hop]
+    power = np.empty((len(frames), size // 2 + 1), np.float32)
+    for at in range(0, len(frames), BLOCK):
+        spectrum = rfft(frames[at : at + BLOCK] * window)
+        power[at : at + BLOCK] = np.square(spectrum.real) + np.square(spectrum.imag)
     power[:, : round(LOWEST_HERTZ * size / rate)] = 0
-    return power * np.float32(2 / (size * np.square(window).sum()))
+    power *= np.float32(2 / (size * np.square(window).sum()))
+    return power
 
 
 def clipped_share(audio: np.ndarray) -> float:
