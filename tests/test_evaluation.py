@@ -10,10 +10,10 @@ import pytest
 import soundfile
 import soxr
 
+from tts_lab.analysis.words import plain_words
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.listening import Scores, evaluate, save_scores
-from tts_lab.evaluation.metrics import plain_words
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
 from tts_lab.voices.speak import say
 

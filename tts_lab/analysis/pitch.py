@@ -16,6 +16,8 @@ VOICED = 0.6
 """Least autocorrelation, of 1, at the period of a voiced frame."""
 SILENT = 0.03
 """A frame whose peak is below this share of the recording's is silence."""
+BLOCK = 1000
+"""Frames worked on at a time, so that an hour of sound needs no more memory than ten seconds."""
 OCTAVE_COST = 0.01
 """What a period twice as long is worth less: every multiple of the true period fits as well."""
 
@@ -25,9 +27,16 @@ def voiced_pitch(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     size, step = int(FRAME_SECONDS * sample_rate), int(STEP_SECONDS * sample_rate)
     if len(audio) < size or not np.any(audio):
         return np.zeros(0)
-    frames = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64), size)[::step]
+    frames = np.lib.stride_tricks.sliding_window_view(audio, size)[::step]
+    silent = SILENT * np.abs(audio).max()
+    blocks = [frames[at : at + BLOCK] for at in range(0, len(frames), BLOCK)]
+    return np.concatenate([_pitch(block.astype(np.float64), sample_rate, silent) for block in blocks])
+
+
+def _pitch(frames: np.ndarray, sample_rate: int, silent: float) -> np.ndarray:
+    """Hz of those of `frames`, (frames, samples), that are voiced and louder than `silent`."""
     frames = frames - frames.mean(axis=1, keepdims=True)
-    window = np.hanning(size)
+    window = np.hanning(frames.shape[1])
     # A window tapers the autocorrelation of what it cuts; dividing by its own undoes that (Boersma, equation 9).
     similar = _autocorrelation(frames * window) / _autocorrelation(window[None])
 
@@ -37,7 +46,7 @@ def voiced_pitch(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     worth = np.where(peak, strength - OCTAVE_COST * np.log2(lags * LOWEST / sample_rate), -1.0)
     best = worth.argmax(axis=1)
     row = np.arange(len(frames))
-    loud = np.abs(frames).max(axis=1) > SILENT * np.abs(audio).max()
+    loud = np.abs(frames).max(axis=1) > silent
     voiced = peak[row, best] & (strength[row, best] > VOICED) & loud
 
     # A parabola through the peak and its neighbours places the period between two samples.

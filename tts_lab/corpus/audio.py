@@ -143,11 +143,7 @@ def level(audio: np.ndarray, settings: AudioSettings, notes: list[str]) -> np.nd
     """`audio` at the loudness asked for, as far as its peak allows."""
     if settings.loudness is None:
         return np.ascontiguousarray(audio)
-    if len(audio) > LOUDNESS_BLOCK * settings.sample_rate:
-        loudness = _meter(settings.sample_rate).integrated_loudness(audio)
-    else:
-        # Too short for one block: the plain level stands in, K-weighting being near 0 dB for speech.
-        loudness = 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-12) - 0.691
+    loudness = loudness_of(audio, settings.sample_rate)
     if not np.isfinite(loudness):
         raise Unusable("too quiet to measure its loudness (under -70 LUFS); record it again at a higher gain")
     gain = 10 ** ((settings.loudness - loudness) / 20)
@@ -156,6 +152,14 @@ def level(audio: np.ndarray, settings: AudioSettings, notes: list[str]) -> np.nd
         gain = settings.peak / peak
         notes.append("its peaks kept it below the loudness asked for")
     return audio * np.float32(gain)
+
+
+def loudness_of(audio: np.ndarray, rate: int) -> float:
+    """LUFS (ITU-R BS.1770) of mono `audio` (samples,); minus infinity if all of it is under the gate of -70."""
+    if len(audio) > LOUDNESS_BLOCK * rate:
+        return _meter(rate).integrated_loudness(audio)
+    # Too short for one block: the plain level stands in, K-weighting being near 0 dB for speech.
+    return 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-12) - 0.691
 
 
 def _resample(audio: np.ndarray, rate: int, to: int) -> np.ndarray:

@@ -5,13 +5,9 @@ and the settings, so a second run, or one after a crash, does only what is missi
 """
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, fields
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -21,13 +17,12 @@ from rich.console import Console
 from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance, remove_leftovers
 from tts_lab.corpus.decisions import NAME, Decisions, follow
 from tts_lab.corpus.manifest import read_manifest
+from tts_lab.corpus.pool import in_pool
 from tts_lab.corpus.report import Progress, print_report
 from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.corpus.worker import Outcome, start_worker, work
 from tts_lab.errors import UserError
-
-ROWS_PER_TASK = 8
 
 
 class TextFrontend(Protocol):
@@ -73,7 +68,6 @@ def prepare(
     remove_leftovers(out / "audio")
     outcomes: dict[str, Outcome] = {}
     with Progress(console, len(manifest.rows), "audio and phonemes") as progress:
-        jobs = jobs or len(os.sched_getaffinity(0))
         for outcome in _outcomes(manifest.rows, out, settings, frontend, jobs):
             outcomes[outcome.row.id] = outcome
             progress.advance()
@@ -92,34 +86,12 @@ def prepare(
 
 
 def _outcomes(
-    rows: list[Row], out: Path, settings: PrepareSettings, frontend: TextFrontend, jobs: int
+    rows: list[Row], out: Path, settings: PrepareSettings, frontend: TextFrontend, jobs: int | None
 ) -> Iterator[Outcome]:
     audio_settings = {f.name: getattr(settings, f.name) for f in fields(AudioSettings)}
     start = (AudioSettings(**audio_settings), frontend, out)
-    tasks = iter([rows[i : i + ROWS_PER_TASK] for i in range(0, len(rows), ROWS_PER_TASK)])
-    if jobs == 1 or len(rows) <= ROWS_PER_TASK:
-        start_worker(*start)
-        for task in tasks:
-            yield from work(task)
-        return
-    # A fork server forks from a clean process: a notebook's threads and torch do not travel into the workers.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__])
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=start)
-    try:
-        running = {pool.submit(work, task) for task in islice(tasks, 2 * jobs)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from future.result()
-            running |= {pool.submit(work, task) for task in islice(tasks, len(done))}
-    except BrokenProcessPool as error:
-        raise UserError(
-            "A worker process died: for lack of memory, or because a script calls prepare outside of "
-            "`if __name__ == '__main__'`. What is finished is cached; run it again, with one job if need be."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    preload = ("tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__)
+    yield from in_pool(work, rows, jobs=jobs, start=(start_worker, start), preload=preload)
 
 
 def _assemble(

@@ -23,7 +23,8 @@ class Progress:
 
     def __init__(self, console: Console, total: int, what: str) -> None:
         self.console, self.total, self.what = console, total, what
-        self.done, self.said = 0, monotonic()
+        self.done, self.began = 0, monotonic()
+        self.said = self.began
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, console=console) if console.is_terminal else None
 
@@ -43,7 +44,11 @@ class Progress:
             self.bar.advance(self.task)
         elif monotonic() - self.said > SECONDS_BETWEEN:
             self.said = monotonic()
-            self.console.print(f"{self.what}: {self.done} of {self.total}", highlight=False)
+            left = (self.said - self.began) / self.done * (self.total - self.done)
+            minutes, seconds = divmod(round(left), 60)
+            self.console.print(
+                f"{self.what}: {self.done} of {self.total}, about {minutes}:{seconds:02} left", highlight=False
+            )
 
 
 def print_report(console: Console, corpus: Corpus, missing: Mapping[str, tuple[int, int]], cached: int) -> None:

@@ -38,6 +38,13 @@ def speech_bounds(audio: np.ndarray, threshold: float) -> tuple[int, int] | None
     return first * CHUNK, ((first if last is None else last) + 1) * CHUNK
 
 
+def speech_probabilities(audio: np.ndarray) -> np.ndarray:
+    """Probability of speech in every 32 ms of `audio`, float32 (samples,) at 16 kHz: (chunks,)."""
+    score = _fresh_detector()
+    chunks = audio[: len(audio) // CHUNK * CHUNK].reshape(-1, CHUNK)
+    return np.array([score(chunk) for chunk in chunks], dtype=np.float32)
+
+
 def _last(chunks: np.ndarray, start: int, end: int, threshold: float) -> int | None:
     """The last chunk of speech from `start` to before `end`."""
     score = _fresh_detector()

@@ -9,8 +9,6 @@ import contextlib
 import functools
 import importlib
 import io
-import re
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ import soundfile
 import soxr
 
 from tts_lab.analysis.pitch import voiced_pitch
+from tts_lab.analysis.words import plain_words
 from tts_lab.errors import UserError
 
 MODEL_RATE = 16000
@@ -106,17 +105,6 @@ def seconds_per_word(wavs: Sequence[Path], texts: Sequence[str]) -> float:
     return sum(soundfile.info(wav).duration for wav in wavs) / words
 
 
-def plain_words(text: str) -> str:
-    """Lower-case words without punctuation, whole numbers spelled out: what two transcripts may be compared by."""
-    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    text = re.sub(r"\d+", lambda digits: f" {_spelled(int(digits[0]))} ", text)
-    # An apostrophe inside a word belongs to it; combining marks are part of letters in many scripts.
-    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", text)
-    kept = (c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join("".join(kept).split())
-
-
 def load_audio(path: Path, sample_rate: int) -> np.ndarray:
     """The file as mono float32 samples (time,) at `sample_rate`."""
     try:
@@ -127,26 +115,6 @@ def load_audio(path: Path, sample_rate: int) -> np.ndarray:
         raise UserError(f"{path} holds no audio.")
     mono = audio.mean(axis=1)
     return mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate).astype(np.float32)
-
-
-_ONES = [
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-]
-_TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-
-
-def _spelled(number: int) -> str:
-    """English words of a whole number, as espeak reads it (no "and"); digit by digit from a billion on."""
-    for size, word in ((1_000_000, "million"), (1000, "thousand"), (100, "hundred")):
-        if size <= number < 1_000_000_000:
-            head, rest = divmod(number, size)
-            return f"{_spelled(head)} {word}" + (f" {_spelled(rest)}" if rest else "")
-    if number < 20:
-        return _ONES[number]
-    if number < 100:
-        return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")
-    return " ".join(_ONES[int(digit)] for digit in str(number))
 
 
 def _paired(wavs: Sequence[Path], texts: Sequence[str]) -> None:
