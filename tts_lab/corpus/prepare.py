@@ -7,7 +7,7 @@ and the settings, so a second run, or one after a crash, does only what is missi
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, fields
@@ -32,7 +32,11 @@ ROWS_PER_TASK = 8
 class TextFrontend(Protocol):
     """What prepare needs of `tts_lab.frontend.Frontend`."""
 
+    num_symbols: int
+
     def encode(self, text: str) -> Any: ...
+
+    def decode(self, ids: Iterable[int]) -> list[str]: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
