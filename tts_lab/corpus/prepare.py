@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance, remove_leftovers
-from tts_lab.corpus.manifest import read_manifest
+from tts_lab.corpus.merge import read_sources, split_sources
 from tts_lab.corpus.report import Progress, print_report
 from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
@@ -49,12 +49,15 @@ def prepare(
     *,
     audio_dir: Path | str | None = None,
     audio_prefix: str | None = None,
+    speaker: str | None = None,
+    weight: str | float | None = None,
     jobs: int | None = None,
     console: Console | None = None,
 ) -> Corpus:
-    """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`.
+    """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`, or from several, `a+b`.
 
-    `audio_dir` and `audio_prefix` are as in `read_manifest`. `jobs` processes work on the audio (all cores
+    `audio_dir` and `audio_prefix` are as in `read_manifest`, `speaker` and `weight` as in `merge.Source`; of several
+    corpora each has its part, as `split_sources` tells them. `jobs` processes work on the audio (all cores
     by default; 1 works in this process). Progress and the table of kept and quarantined go to `console`.
     Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined. A symbol that
     the id map lacks leaves its utterance kept, since Piper would speak the text without it too, but is noted
@@ -64,7 +67,7 @@ def prepare(
         raise UserError(f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     out = Path(out)
-    manifest = read_manifest(Path(source), Path(audio_dir) if audio_dir else None, audio_prefix)
+    manifest = read_sources(split_sources(source, audio_dir, audio_prefix, speaker, weight))
     console.print(f"Layout {manifest.layout}: {manifest.why}.", highlight=False, markup=False, soft_wrap=True)
     frontend.encode("a")  # an unknown espeak voice is one error here, and not one for each utterance
     remove_leftovers(out / "audio")
@@ -149,6 +152,7 @@ def _assemble(
             split="train",
             notes=notes,
             recording=recording,
+            weight=row.weight,
         )
         kept.append(utterance)
     _note_rates(kept, settings)
