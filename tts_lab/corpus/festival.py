@@ -32,7 +32,7 @@ def read_festival(text: str) -> Iterator[tuple[str, str]]:
 def read_prompts(file: TextFile, audio_dir: Path) -> Layout:
     """The prompt file as a layout; the voice's recordings are in `wav` beside its folder `etc`."""
     why = f'{file.path.name} holds lines of ( id "text" ), as Festival\'s voices do'
-    layout = Layout("festival", why, Recordings(audio_dir), (), file.notes)
+    layout = Layout("festival", why, Recordings(audio_dir), (), file.notes, file=file)
     layout.write = lambda entry: '( {} "{}" )'.format(entry.fields[0], entry.fields[1].replace('"', '\\"'))
 
     def entries() -> Iterator[Entry]:

@@ -26,7 +26,9 @@ class Source:
     @property
     def name(self) -> str:
         path = self.path.resolve()
-        return path.parent.name if path.stem == "metadata" else path.stem if path.is_file() else path.name
+        if path.is_file():
+            return path.parent.name if path.name.startswith("metadata.") else path.stem
+        return path.name
 
 
 def split_sources(

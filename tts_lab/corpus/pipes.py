@@ -97,7 +97,7 @@ def read_pipes(file: TextFile, audio_dir: Path, survey: Survey | None = None, de
         parts = [entry.name, entry.speaker, entry.text, entry.phoneme_ids]
         return "|".join(part for part in parts if part is not None)
 
-    layout.write = write
+    layout.write, layout.file, layout.delimited = write, file, True
     return layout
 
 

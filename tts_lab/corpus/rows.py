@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tts_lab.corpus.recordings import AUDIO_SUFFIXES, Recordings
-from tts_lab.corpus.textfile import UNREADABLE, not_utf8
+from tts_lab.corpus.textfile import UNREADABLE, TextFile, not_utf8
 
+_HALVES = re.compile("[\ud800-\udfff]")
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
 """Control characters that are no white space, and a byte-order mark in the middle of a file."""
 
@@ -93,6 +94,10 @@ class Layout:
     """The line that a manifest of this layout starts with."""
     header: tuple[Path, int] | None = None
     """File and line of a header that the layout does not want."""
+    file: TextFile | None = None
+    """The manifest, where it is one file."""
+    delimited: bool = False
+    """Fields cannot hold a `|`."""
     complete: bool = False
     """Recordings without text are entries already."""
 
@@ -109,12 +114,15 @@ class Check:
         path = PurePosixPath(name)
         key = entry.id or (str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else name)
         kind, reason, file, ids = entry.kind, entry.problem, None, None
-        whole = f"{name} {text} {entry.speaker or ''}"
+        read = f"{name} {text} {entry.speaker or ''}"
+        whole = read + "".join(entry.fields)
         if reason:
             pass
-        elif not whole.isascii() and (bad := UNREADABLE.search(whole)):
+        elif not whole.isascii() and (bad := _HALVES.search(whole)):
             kind, reason = "encoding", not_utf8(bad[0])
-        elif bad := CONTROLS.search(whole):
+            if not UNREADABLE.match(bad[0]):
+                kind, reason = "lost letter", f"U+{ord(bad[0]):04X} is half a character; write the whole one"
+        elif bad := CONTROLS.search(read):
             kind, reason = "control character", f"U+{ord(bad[0]):04X} is a control character; delete it"
         elif "\ufffd" in text:
             kind, reason = "lost letter", "U+FFFD stands where a conversion lost a letter; write the letter"
@@ -140,7 +148,8 @@ class Check:
             kind = "missing audio"
         where = entry.where
         if file is None:
-            return Problem(where, key.strip()[:60] or "?", reason, kind)
+            shown = key.encode(errors="backslashreplace").decode().strip()[:60]
+            return Problem(where, shown or "?", reason, kind)
         self._passed[key] = where
         return Row(key, text, self.recordings.folder, file, where, entry.speaker, ids)
 

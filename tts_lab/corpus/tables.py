@@ -63,7 +63,7 @@ def read_segments(file: TextFile, audio_dir: Path, prefix: str | None, delimiter
                 ids = None if ids_at is None else fields[ids_at]
                 yield entry._replace(name=f"{prefix}_{int(index):04d}", text=fields[text_at], phoneme_ids=ids)
 
-    return Layout("segments", why, recordings, entries(), notes, _csv_line, ",".join(header))
+    return Layout("segments", why, recordings, entries(), notes, _csv_line, ",".join(header), file=file)
 
 
 def read_audio_folder(file: TextFile, audio_dir: Path | None = None) -> Layout:
@@ -99,9 +99,8 @@ def read_audio_folder(file: TextFile, audio_dir: Path | None = None) -> Layout:
             yield Entry(path, number, name.strip(), text, speaker, ids, fields=fields)
 
     write = (lambda entry: entry.fields[0]) if jsonl else _csv_line
-    return Layout(
-        "audio folder", why, Recordings(audio_dir), entries(), notes, write, "" if jsonl else ",".join(names)
-    )
+    head = "" if jsonl else ",".join(names)
+    return Layout("audio folder", why, Recordings(audio_dir), entries(), notes, write, head, file=file)
 
 
 def read_records(file: TextFile, delimiter: str = ",") -> Iterator[tuple[int, list[str] | None]]:
