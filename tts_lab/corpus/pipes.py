@@ -162,7 +162,7 @@ def _by_content(name: str, table: list[list[str]], width: int) -> Columns:
 
 def _most(told: Iterator[bool]) -> bool:
     told = list(told)
-    return bool(told) and sum(told) > 0.9 * len(told)
+    return sum(told) > len(told) / 2
 
 
 def _unquote(text: str) -> str:
