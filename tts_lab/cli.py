@@ -46,12 +46,40 @@ def fetch(name: str, destination: Path = Path("build/corpora")) -> None:
     print(bring(name, destination))
 
 
+def lint(
+    source: Path,
+    audio_dir: Path | None = None,
+    audio_prefix: str | None = None,
+    fix: bool = False,
+    encoding: str | None = None,
+    json: Path | None = None,
+) -> None:
+    """Every bad line of a manifest with its number, cause and fix.
+
+    Args:
+        source: a manifest or a folder, as for `tts-lab prepare`.
+        audio_dir: where the manifest's recordings are, if not beside it.
+        audio_prefix: recordings are named PREFIX_0001.wav and so on.
+        fix: write a corrected copy beside the manifest, metadata.fixed.csv; the manifest stays as it is.
+        encoding: what bytes are that are not UTF-8, such as windows-1251 or koi8-r.
+        json: also write the findings to this file.
+    """
+    from tts_lab.corpus.lint_report import print_lint
+
+    options = {"audio_dir": audio_dir, "audio_prefix": audio_prefix, "fix": fix, "encoding": encoding}
+    found = print_lint(source, json, **options)
+    if found.bad:
+        raise UserError(f"{source}: {found.bad} bad lines; see above")
+
+
 def prepare(
     source: Path,
     settings: PrepareSettings,
     out: Path = Path("build/corpus"),
     audio_dir: Path | None = None,
     audio_prefix: str | None = None,
+    speaker: str | None = None,
+    weight: str | None = None,
     voice: str | None = None,
     espeak_voice: str = "en-us",
     phoneme_type: str = "espeak",
@@ -62,12 +90,16 @@ def prepare(
     """Recordings and text to a corpus: every utterance ends as kept, or quarantined with a reason.
 
     Args:
-        source: a manifest (comma file with a segment_index column, `id|text`, `id|speaker|text`), or a folder that
-            holds one as metadata.csv, or name.wav with name.txt. `--input-csv FILE` says the same.
+        source: a manifest (comma file with a segment_index column, `id|text`, `id|speaker|text`, Festival's
+            txt.done.data, metadata.jsonl), or a folder that holds one as metadata.csv, or name.wav with name.txt, or
+            VCTK, or M-AILABS. `--input-csv FILE` says the same. Several corpora are one as `a+b`; the next four
+            options then have a part for each, as in `--weight 1+0.5`, and an empty part is the default.
         settings: trimming, loudness and limits.
         out: the corpus folder to make or bring up to date.
         audio_dir: where the manifest's recordings are, if not beside it.
         audio_prefix: recordings are named PREFIX_0001.wav and so on.
+        speaker: who speaks, if the manifest names nobody.
+        weight: how often an epoch of training draws each clip, such as 0.5; once if left out.
         voice: encode with this published voice's symbols and language (path or name).
         espeak_voice: language, when no voice is given.
         phoneme_type: espeak, or text for letters as symbols.
@@ -84,10 +116,8 @@ def prepare(
         frontend = Frontend.from_voice(f"{find_voice(voice)}.json")
     else:
         frontend = Frontend(espeak_voice, phoneme_type)
-    corpus = make(
-        source, out, settings, frontend,
-        audio_dir=audio_dir, audio_prefix=audio_prefix, decisions=decisions, jobs=jobs,
-    )  # fmt: skip
+    reading = {"audio_dir": audio_dir, "audio_prefix": audio_prefix, "speaker": speaker, "weight": weight}
+    corpus = make(source, out, settings, frontend, **reading, decisions=decisions, jobs=jobs)
     _report(
         json,
         {
@@ -200,8 +230,8 @@ def evaluate(
         wavs = speak_checkpoint(checkpoint, texts, folder)
     clips = Corpus.load(corpus)
     human = [out / "human" / f"{clip.id}.wav" for clip in clips.validation]
-    (out / "human").mkdir(parents=True, exist_ok=True)
     for clip, wav in zip(clips.validation, human, strict=True):
+        wav.parent.mkdir(parents=True, exist_ok=True)  # an id may hold folders
         soundfile.write(wav, clips.waveform(clip), clips.sample_rate)
     scores = listen(checkpoint.stem, wavs, texts, human)
     for name, value in scores.to_dict().items():
@@ -252,6 +282,10 @@ def _parser() -> ArgumentParser:
     corpus = ArgumentParser(description="Public corpora.")
     verbs.add_subcommand("corpus", corpus)
     corpus.add_subcommands().add_subcommand("fetch", _verb(fetch))
+    linting = ArgumentParser(description=lint.__doc__.split("Args:")[0])
+    linting.add_function_arguments(lint, as_group=False, as_positional=True, skip={"fix"})
+    linting.add_argument("--fix", action="store_true", help="write a corrected copy beside it, metadata.fixed.csv")
+    verbs.add_subcommand("lint", linting)
     preparing = ArgumentParser(description=prepare.__doc__.split("Args:")[0])
     preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)

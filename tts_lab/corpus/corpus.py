@@ -42,6 +42,8 @@ class Utterance:
     """What `tts-lab analyze` calls it, by pitch, pace, monotony, noise, reverberation."""
     description: str = ""
     """The same in one sentence."""
+    weight: float = 1.0
+    """How often an epoch of training draws it: 0.5 is every second epoch on average, 2 twice in each."""
 
 
 @dataclass
@@ -90,10 +92,12 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers."""
+        """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers, weights."""
         parts = [self.sample_rate, sorted(self.speakers.items())]
         for u in self.utterances:
             parts.append([u.id, u.speaker, Path(u.audio).name, u.samples, u.phoneme_ids, u.split])
+        if any(u.weight != 1 for u in self.utterances):
+            parts.append([u.weight for u in self.utterances])
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def symbol_counts(self) -> Counter[str]:

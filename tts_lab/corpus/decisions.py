@@ -236,6 +236,8 @@ def follow(decisions: Decisions, manifest: Manifest) -> list[tuple[Row, str]]:
             rejected.append((row, f"rejected in review: {decision.reason or 'no reason given'}"))
         else:
             changed = replace(row, text=decision.text or row.text, cut=decision.cut, review=_told(decision))
+            if changed.text != row.text and row.phoneme_ids is not None:  # they spell the text as it was
+                changed = replace(changed, phoneme_ids=None)
             done["kept as they are"] += decision.text is None and decision.cut is None
             done["texts corrected"] += decision.text is not None
             done["cut"] += decision.cut is not None

@@ -64,6 +64,9 @@ def _outcome(row: Row) -> Outcome:
 
 
 def _encode(outcome: Outcome) -> None:
+    if outcome.row.phoneme_ids is not None:
+        _take_ids(outcome, outcome.row.phoneme_ids)
+        return
     try:
         encoding = _job.frontend.encode(outcome.row.text)
     except UserError as error:
@@ -72,6 +75,20 @@ def _encode(outcome: Outcome) -> None:
     outcome.phonemes, outcome.phoneme_ids, outcome.missing = encoding.phonemes, encoding.ids, encoding.missing
     if not encoding.ids:
         outcome.reason = "the text has nothing to pronounce; write out what is said"
+
+
+def _take_ids(outcome: Outcome, ids: tuple[int, ...]) -> None:
+    """The ids that the manifest gives, in place of the front end's, if the voice has a symbol for each."""
+    symbols = _job.frontend.num_symbols
+    if (largest := max(ids)) >= symbols:
+        outcome.reason = (
+            f"phoneme_ids holds {largest}, and the voice has {symbols} symbols (0 to {symbols - 1}): "
+            "the ids were made for another voice; make them again, or leave the column out"
+        )
+        return
+    outcome.phoneme_ids, outcome.phonemes = list(ids), _job.frontend.decode(ids)
+    if not outcome.phonemes:
+        outcome.reason = "phoneme_ids holds nothing to pronounce; leave the column out, or make the ids again"
 
 
 def _prepare_audio(outcome: Outcome) -> None:
