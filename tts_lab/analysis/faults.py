@@ -12,6 +12,7 @@ import soxr
 from scipy.signal import lfilter
 
 from tts_lab.corpus.manifest import read_manifest
+from tts_lab.errors import UserError
 
 
 @dataclass
@@ -95,9 +96,11 @@ def spoil(
     """Write the corpus at `source` anew to `folder`, metadata.csv and wavs/, with so many clips of each kind spoilt.
 
     `kinds` are of `TEXTS` and `plants`; no clip is spoilt twice. Returns the kind of each spoilt clip by its id.
-    Recordings that stay as they are become links.
+    Recordings that stay as they are become links. Raises `UserError` if there are fewer clips than faults.
     """
     clips, folder = [Clip(row.id, row.text, row.audio) for row in read_manifest(source).rows], Path(folder)
+    if sum(kinds.values()) > len(clips):
+        raise UserError(f"{source} has {len(clips)} clips, too few to spoil {sum(kinds.values())}; spoil fewer.")
     rng = np.random.default_rng([seed, zlib.crc32("".join(kinds).encode())])
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "wavs").mkdir(parents=True)
