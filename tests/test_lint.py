@@ -220,3 +220,13 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
     with pytest.raises(UserError, match="could not be written: No space left"):
         run(path, fix=True)
     assert sorted(file.name for file in folder.iterdir()) == ["metadata.csv", "wavs"]
+
+
+def test_memory_hardly_grows_with_the_lines():
+    """The benchmark, small: it knows how many lines it made bad; 10,000 lines more cost some 200 bytes each."""
+    from benchmarks import lint_200k
+
+    seconds, peak = lint_200k.measure(rows=11_000)
+    assert (seconds["name"], peak["name"]) == ("lint_200k_seconds", "lint_200k_mb")
+    small, large = peak["samples"]
+    assert large - small < 10_000 * 1000 / 2**20, "half a kilobyte a line, and as much for the noise of allocation"
