@@ -235,3 +235,41 @@ def test_what_is_cut_away_may_be_faulty():
         make_clip(data, PrepareSettings())
     cut = make_clip(data, PrepareSettings(), (0.0, len(audio) / rate))
     np.testing.assert_array_equal(cut.audio, make_clip(flac(audio), PrepareSettings()).audio)
+
+
+def test_a_corrected_text_is_not_spoken_with_the_ids_of_the_old_one(tmp_path):
+    source, out, (name, other) = copy(tmp_path / "source", NAMES[:3]), tmp_path / "out", NAMES[:2]
+    ids = {key: FRONTEND.encode(f"These ids say {number}.").ids for number, key in enumerate(NAMES[:3])}
+    lines = [{"file_name": f"{key}.flac", "text": LINES[key], "phoneme_ids": ids[key]} for key in ids]
+    (source / "metadata.csv").unlink()
+    (source / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    made = Decisions.load(out)
+    made.decide(name, "text", **on(name), text="Now this.")
+    made.decide(other, "cut", **on(other), begin=0.1, end=2.0)
+    clips = {utterance.id: utterance for utterance in run(source, out)[0].utterances}
+    assert clips[name].phoneme_ids == FRONTEND.encode("Now this.").ids and clips[other].phoneme_ids == ids[other]
+
+
+def test_the_analysis_measures_and_hears_what_is_left_of_a_cut_clip(tmp_path):
+    from tts_lab.analysis.measuring import measure_all
+
+    source, out, name = copy(tmp_path / "source", NAMES[:3]), tmp_path / "out", NAMES[0]
+    whole = run(source, out)[0]
+    quiet, heard = Console(file=io.StringIO()), {}
+
+    def ears(paths) -> list[str]:
+        heard[Path(paths[0]).name] = soundfile.read(paths[0], dtype="int16")[0]
+        return [f"{len(heard[Path(paths[0]).name])} samples"]
+
+    before = measure_all(whole, jobs=1, ears=ears, console=quiet)
+    Decisions.load(out).decide(name, "cut", **on(name), begin=0.75, end=3.5)
+    after = measure_all(run(source, out)[0], jobs=1, ears=ears, console=quiet)
+    assert {key for key in before if before[key] != after[key]} == {name}
+
+    own = copy(tmp_path / "own", NAMES[:3])
+    rate = soundfile.info(own / f"{name}.flac").samplerate
+    part, _ = soundfile.read(own / f"{name}.flac", start=rate * 3 // 4, stop=rate * 7 // 2, dtype="int16")
+    soundfile.write(own / f"{name}.flac", part, rate)
+    alone = measure_all(run(own, tmp_path / "own_out")[0], jobs=1, ears=ears, console=quiet)
+    assert after[name] == alone[name] and after[name].measures.recorded_seconds == 2.75
+    np.testing.assert_array_equal(heard["part.wav"], part)

@@ -16,6 +16,8 @@ import soundfile
 from PIL import Image
 from rich.console import Console
 
+from tts_lab.analysis.analysis import Analysis, analyze
+from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.decisions import Decisions
 from tts_lab.corpus.prepare import prepare
@@ -25,6 +27,7 @@ from tts_lab.frontend import Frontend
 from tts_lab.notebook.clip_picture import HEIGHT, WIDTH, clip_picture
 from tts_lab.notebook.plots import read_mono
 from tts_lab.notebook.review import ReviewPanel
+from tts_lab.notebook.review_list import decided
 from tts_lab.notebook.review_page import write_review_page
 from tts_lab.notebook.runner import run_notebook
 
@@ -168,7 +171,7 @@ def test_what_cannot_be_done_is_said_and_decides_nothing(nine):
     row.keep.click()
     assert "could not be saved" in row.state.value and row.decision is None
     with pytest.raises(UserError, match="lacks reasons, score"):
-        ReviewPanel(ranked(corpus).drop(columns=["score", "reasons"]), Decisions.load(corpus.folder / "none"))
+        ReviewPanel(ranked(corpus).drop(columns=["score", "reasons"]), Decisions.load(corpus.folder))
 
 
 def test_an_edited_text_is_not_lost_by_pressing_another_button(nine):
@@ -234,6 +237,31 @@ def test_a_notebook_run_by_the_runner_keeps_a_picture_and_no_recording(nine, tmp
     assert "rejected" in output.data["text/html"] and "1 of 9 decided" in output.data["text/html"]
     assert (tmp_path / "out" / "03_review.ipynb").stat().st_size < 500_000
     assert Decisions.load(corpus.folder).counts() == {"reject": 1}
+
+
+def test_what_was_decided_is_counted_in_clips_and_minutes(nine):
+    _, corpus = nine
+    table = ranked(corpus)
+    table["recorded_seconds"] = [soundfile.info(path).duration for path in table["recording"]]
+    shown = ReviewPanel(table, Decisions.load(corpus.folder), rows=3)
+    for row, button in zip(shown.rows, ("keep", "reject", "reject"), strict=True):
+        getattr(row, button).click()
+    told, minutes = decided(table, shown.decisions), table["recorded_seconds"] / 60
+    assert told["clips"].to_dict() == {"kept": 1, "text corrected": 0, "cut": 0, "rejected": 2, "undecided": 6}
+    assert told["minutes"].sum() == pytest.approx(minutes.sum())
+    rejected = [row.clip.id for row in shown.rows[1:]]
+    assert told.loc["rejected", "minutes"] == pytest.approx(minutes[rejected].sum())
+
+
+def test_the_command_writes_the_page_of_the_saved_analysis(nine, tmp_path, capsys):
+    _, corpus = nine
+    assert main(["review", str(corpus.folder)]) == 1 and "tts-lab analyze" in capsys.readouterr().err
+    analyze(corpus, jobs=1, console=Console(file=io.StringIO())).save(corpus.folder / "analysis")
+    assert main(["review", str(corpus.folder), "--page", str(tmp_path / "page"), "--count", "4"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "page" / "index.html")
+    worst = Analysis.load(corpus.folder / "analysis").table.index[:4]
+    page = Page((tmp_path / "page" / "index.html").read_text(encoding="utf-8"))
+    assert [attrs["data-id"] for tag, attrs in page.elements if tag == "section"] == list(worst)
 
 
 class Page(HTMLParser):

@@ -267,6 +267,25 @@ def say(voice: str, text: str, wav: Path = Path("said.wav"), speaker: int | None
     print(speak(find_voice(voice), text, wav, speaker=speaker))
 
 
+def review(corpus: Path, page: Path | None = None, count: int = 50) -> None:
+    """The worst clips of an analysed corpus as a page for a browser: look, listen, decide, save review.jsonl.
+
+    Args:
+        corpus: a corpus folder that `tts-lab analyze` has been through.
+        page: folder for the page; the folder review-page of the corpus if left out.
+        count: how many clips.
+    """
+    from tts_lab.analysis.analysis import Analysis
+    from tts_lab.corpus.corpus import Corpus
+    from tts_lab.notebook.review_page import write_review_page
+
+    found = Corpus.load(corpus)
+    analysis = Analysis.load(found.folder / "analysis")
+    if analysis.fingerprint != found.fingerprint:
+        print("The corpus was prepared anew since it was analysed; `tts-lab analyze` brings the list up to date.")
+    print(write_review_page(analysis.table, page or found.folder / "review-page", found, count))
+
+
 def _report(path: Path | None, content: Any) -> None:
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -281,6 +300,7 @@ def _parser() -> ArgumentParser:
         verbs.add_subcommand(function.__name__, _verb(function))
     corpus = ArgumentParser(description="Public corpora.")
     verbs.add_subcommand("corpus", corpus)
+    verbs.add_subcommand("review", _verb(review))
     corpus.add_subcommands().add_subcommand("fetch", _verb(fetch))
     linting = ArgumentParser(description=lint.__doc__.split("Args:")[0])
     linting.add_function_arguments(lint, as_group=False, as_positional=True, skip={"fix"})

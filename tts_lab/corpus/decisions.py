@@ -99,13 +99,14 @@ class Decisions:
 
     @classmethod
     def load(cls, path: Path | str) -> "Decisions":
-        """Read a file, or `review.jsonl` in a corpus folder; one that is not there yet holds no decision.
+        """Read a file NAME.jsonl, or `review.jsonl` in a corpus folder; one that is not there yet holds no decision.
 
         A half-written line is passed over and told in `problems`. Raises `UserError` for lines that are whole and
         yet no decision, all of them at once, and if the file cannot be read.
         """
         path = Path(path)
-        decisions = cls(path / NAME if path.is_dir() else path)
+        is_file = path.is_file() or (path.suffix == ".jsonl" and not path.is_dir())
+        decisions = cls(path if is_file else path / NAME)
         try:
             lines = decisions.path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
         except FileNotFoundError:

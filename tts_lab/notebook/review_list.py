@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -34,8 +35,8 @@ class Clip:
     text: str
     recording: Path | None
     """None where the manifest's line names no recording that is there."""
-    seconds: float
-    """Of the prepared clip; NaN if it is quarantined."""
+    recorded: float
+    """Seconds of the recording; NaN if it was not measured."""
     figures: str
     """Score and measures, in words."""
     reasons: list[str]
@@ -70,7 +71,7 @@ def _clip(id: str, row: Mapping[str, object]) -> Clip:
         id=str(id),
         text=str(row["text"]),
         recording=Path(str(row["recording"])) if row["recording"] else None,
-        seconds=float(row.get("seconds", float("nan"))),
+        recorded=float(row.get("recorded_seconds", math.nan)),
         figures=" · ".join(told),
         reasons=quarantine + [str(reason) for reason in row["reasons"]],
         heard=heard if isinstance(heard, str) else "",
@@ -97,6 +98,21 @@ def progress(clips: Iterable[Clip], decisions: Decisions) -> str:
     actions = [decision.action for clip in clips if (decision := clip.standing(decisions))]
     counts = [f"{actions.count(action)} {done}" for action, done in ACTIONS.items() if action in actions]
     return f"{len(actions)} of {len(clips)} decided" + (": " + ", ".join(counts) if counts else "")
+
+
+def decided(table: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:
+    """What was decided about the clips of a ranked `table`: a row an action, its `clips` and recorded `minutes`.
+
+    The last row is of the clips that nobody decided about. Raises `UserError` as `review_list`.
+    """
+    words = [*ACTIONS.values(), "undecided"]
+    rows = {"clips": dict.fromkeys(words, 0), "minutes": dict.fromkeys(words, 0.0)}
+    for clip in review_list(table, decisions):
+        decision = clip.standing(decisions)
+        word = ACTIONS[decision.action] if decision else "undecided"
+        rows["clips"][word] += 1
+        rows["minutes"][word] += 0.0 if math.isnan(clip.recorded) else clip.recorded / 60
+    return pd.DataFrame(rows)
 
 
 def why(clip: Clip) -> str:
