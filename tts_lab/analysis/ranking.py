@@ -1,0 +1,288 @@
+"""Which clips to listen to first: one score a clip, the sum of points that checks give, each with its reason.
+
+Most checks ask how unlike the rest a clip is: the distance of a number from the median of clips of like length (a
+short clip's numbers scatter more), in deviations (1.4826 times the median absolute deviation, which a tenth of bad
+clips does not move). Up to `ODD` deviations cost nothing, every further `ODD` one point. A few ask for what is wrong in
+any corpus. No check gives more than `MOST` points, so that two things odd outweigh one that is very odd.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import theilslopes
+
+from tts_lab.analysis.measures import CEPSTRA
+from tts_lab.analysis.words import plain_words
+
+ODD = 3.0
+MOST = 5.0
+QUARANTINED = 100.0
+"""What a quarantined clip's score starts at, so that these come first."""
+CLIPS_A_GROUP = 40
+"""Clips of like length that are compared with each other, about; fewer say too little about what is usual."""
+MOST_GROUPS = 20
+FEWEST = 5
+"""A speaker with fewer clips than this is compared with all of them."""
+REGRESSION_ROWS = 1000
+"""Rows that the length model is fitted to, evenly chosen: it looks at every pair of them."""
+
+
+Check = tuple[np.ndarray, Callable[[int], str]]
+"""Points (rows,), and the sentence for a row that has some."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column that is compared with the rest of the corpus."""
+
+    column: str
+    least: float
+    """Least deviation that is taken for one: differences under it are not heard, however alike the other clips are."""
+    side: int
+    """1: only too much is odd; -1: only too little; 0: both."""
+    sentence: str
+    """With {value} and {usual}, and {side} for what `words` say of too little and too much."""
+    words: tuple[str, str] = ("", "")
+
+
+MEASURED = (
+    Measure("snr", 3, -1, "SNR {value:.0f} dB, usually {usual:.0f} dB: noise behind the words"),
+    Measure("loudness", 1.5, 0, "{value:.0f} LUFS, usually {usual:.0f} LUFS: much {side}", ("quieter", "louder")),
+    Measure("lead_silence", 0.1, 1, "{value:.1f} s of silence before the first word, usually {usual:.1f} s"),
+    Measure("trail_silence", 0.1, 1, "{value:.1f} s of silence after the last word, usually {usual:.1f} s"),
+    Measure("longest_pause", 0.15, 1, "a pause of {value:.1f} s between words, usually {usual:.1f} s at most"),
+    Measure("speech_share", 0.05, -1, "{value:.0%} of it is speech, usually {usual:.0%}"),
+    Measure(
+        "bandwidth",
+        400,
+        0,
+        "sound up to {value:.0f} Hz, usually {usual:.0f} Hz: {side}",
+        ("recorded or coded narrower", "recorded or coded wider, or its header gives a wrong sample rate"),
+    ),
+    Measure("reverberation", 0.08, 1, "a decay of {value:.1f} s, usually {usual:.1f} s: more of the room is heard"),
+    Measure("voiced_share", 0.06, 0, "{value:.0%} of the speech is voiced, usually {usual:.0%}: is it speech?"),
+    Measure(
+        "pitch_deviation",
+        0.5,
+        0,
+        "pitch varies by {value:.1f} semitones, usually {usual:.1f}: {side}",
+        ("sung, or monotonous", "laughter, or several voices?"),
+    ),
+)
+
+
+def rank(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy of `table` (see `analysis.table.make_table`), worst first, with `score` and `reasons`.
+
+    `score` is the sum of the checks' points: 0 is nothing odd. `reasons` is a list of sentences with the clip's
+    number, the corpus's usual one and the rule, those of most points first. Quarantined rows come first, their
+    reason before all others. Rows of equal score stay in order of their ids.
+    """
+    checks = [_quarantine(table)]
+    if len(table):
+        speech = (table["recorded_seconds"] * table["speech_share"]).astype(float)
+        groups = _alike(speech, table["speaker"])
+        checks += [_compared(table, measure, groups) for measure in MEASURED]
+        checks += [_pitch(table, groups), _timbre(table, groups), _length(table)]
+        checks += [_clipped(table), _sample_rate(table), _doubled(table), _words(table), _unheard(table)]
+    points = np.stack([np.nan_to_num(given) for given, _ in checks], axis=1)
+    order = np.argsort(-points, axis=1, kind="stable")
+    reasons = [
+        [checks[i][1](row) for i in order[row, : np.count_nonzero(points[row] > 0)]] for row in range(len(table))
+    ]
+    ranked = table.assign(score=points.sum(axis=1), reasons=pd.Series(reasons, table.index, dtype=object))
+    return ranked.iloc[np.lexsort((ranked.index.astype(str), -ranked["score"].to_numpy()))]
+
+
+def _points(deviations: np.ndarray) -> np.ndarray:
+    return np.clip(np.abs(deviations) / ODD - 1, 0, MOST)
+
+
+def _alike(size: pd.Series, speaker: pd.Series) -> np.ndarray:
+    """Number of each row's group (rows,): one speaker, about the same `size`."""
+    person = speaker.where(speaker.map(speaker.value_counts()) >= FEWEST, "").to_numpy()
+    size = size.reset_index(drop=True).fillna(0.0)
+    groups, first = np.zeros(len(size), int), 0
+    for rows in size.groupby(person).indices.values():
+        number = int(np.clip(len(rows) // CLIPS_A_GROUP, 1, MOST_GROUPS))
+        place = size.iloc[rows].rank(method="first").to_numpy().astype(int) - 1
+        groups[rows] = first + place * number // len(rows)
+        first += number
+    return groups
+
+
+def _usual(values: np.ndarray, groups: np.ndarray, least: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and deviation of each row's group, (rows,) each; a deviation is at least `least`."""
+    column = pd.Series(values)
+    middle = column.groupby(groups).transform("median")
+    spread = 1.4826 * (column - middle).abs().groupby(groups).transform("median")
+    return middle.to_numpy(), np.maximum(spread.to_numpy(), least)
+
+
+def _rule(deviations: float) -> str:
+    return f" ({abs(deviations):.1f} deviations from clips of like length; over {ODD:g} is odd)"
+
+
+def _compared(table: pd.DataFrame, measure: Measure, groups: np.ndarray) -> Check:
+    values = table[measure.column].to_numpy(float)
+    usual, spread = _usual(values, groups, measure.least)
+    deviations = (values - usual) / spread
+    wrong_side = (measure.side != 0) & (np.sign(deviations) != measure.side)
+
+    def sentence(row: int) -> str:
+        side = measure.words[int(deviations[row] > 0)]
+        said = measure.sentence.format(value=values[row], usual=usual[row], side=side)
+        return said + _rule(deviations[row])
+
+    return np.where(wrong_side, 0.0, _points(deviations)), sentence
+
+
+def _pitch(table: pd.DataFrame, groups: np.ndarray) -> Check:
+    tones = 12 * np.log2(table["pitch"].to_numpy(float))
+    usual, spread = _usual(tones, groups, 1.0)
+    deviations = (tones - usual) / spread
+
+    def sentence(row: int) -> str:
+        hertz, usually = 2 ** (tones[row] / 12), 2 ** (usual[row] / 12)
+        return f"a pitch of {hertz:.0f} Hz, usually {usually:.0f} Hz: another voice?" + _rule(deviations[row])
+
+    return _points(deviations), sentence
+
+
+def _timbre(table: pd.DataFrame, groups: np.ndarray) -> Check:
+    """How far the colour of the voice is from the usual: the root mean square over the coefficients' deviations,
+    compared once more with what that is in clips of like length."""
+    none = (np.nan,) * CEPSTRA
+    values = np.array([none if one is None else one for one in table["timbre"]], dtype=float)
+    distances = []
+    for column in values.T:
+        usual, spread = _usual(column, groups, 0.1)
+        distances.append((column - usual) / spread)
+    distance = np.sqrt(np.square(distances).mean(axis=0))
+    usual, spread = _usual(distance, groups, 0.2)
+    deviations = (distance - usual) / spread
+
+    def sentence(row: int) -> str:
+        return (
+            f"a timbre {distance[row]:.1f} deviations from the usual voice, others {usual[row]:.1f}: "
+            f"another voice, another room or no voice?{_rule(deviations[row])}"
+        )
+
+    return np.where(deviations > 0, _points(deviations), 0.0), sentence
+
+
+def _length(table: pd.DataFrame) -> Check:
+    """Speech against what the text should take: a line through phonemes and seconds (Theil and Sen's, which a
+    quarter of wrong rows does not turn), and the deviation from it among texts of like length."""
+    phonemes, characters = table["phonemes"].to_numpy(float), table["characters"].to_numpy(float)
+    ratio = np.nanmedian(np.append(phonemes / np.maximum(characters, 1), [1.0] if np.isnan(phonemes).all() else []))
+    said = np.where(np.isnan(phonemes), characters * ratio, phonemes)
+    spoken = (table["recorded_seconds"] - table["lead_silence"] - table["trail_silence"]).to_numpy(float)
+    known = np.flatnonzero(~np.isnan(spoken) & (said > 0))
+    if len(known) < FEWEST:
+        return np.zeros(len(table)), str
+    chosen = known[np.argsort(said[known], kind="stable")]
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), REGRESSION_ROWS)).astype(int)]
+    slope, start, *_ = theilslopes(spoken[chosen], said[chosen])
+    expected = np.maximum(start + slope * said, 0.1)
+    off, spread = _usual(spoken - expected, _alike(pd.Series(said), table["speaker"]), np.maximum(0.1, 0.07 * expected))
+    deviations = (spoken - expected - off) / spread
+
+    def sentence(row: int) -> str:
+        verdict = "text is missing from" if deviations[row] > 0 else "there is more text than"
+        return (
+            f"{spoken[row]:.1f} s of speech for {said[row]:.0f} phonemes ({said[row] / spoken[row]:.1f} a second), "
+            f"{expected[row]:.1f} s expected: {verdict} what is said, or another's text{_rule(deviations[row])}"
+        )
+
+    return _points(deviations), sentence
+
+
+CLIPPED = 1e-4
+
+
+def _clipped(table: pd.DataFrame) -> Check:
+    share = table["clipped_share"].to_numpy(float)
+    with np.errstate(divide="ignore"):
+        points = np.where(share >= CLIPPED, 1 + 2 * np.log10(share / CLIPPED), 0.0)
+    return points.clip(
+        0, MOST
+    ), lambda row: f"{share[row]:.2%} of its samples lie in flat tops: clipped ({CLIPPED:.2%} and more is odd)"
+
+
+def _sample_rate(table: pd.DataFrame) -> Check:
+    rates = table["sample_rate"].to_numpy(float)
+    counts = table["sample_rate"].value_counts()
+    usual = counts.index[0] if len(counts) else 0
+    share = counts.iloc[0] / counts.sum() if len(counts) else 0.0
+    odd = (rates != usual) & ~np.isnan(rates) & (share >= COMMON)
+    return (
+        np.where(odd, 3.0, 0.0),
+        lambda row: (
+            f"its header says {rates[row]:.0f} Hz, that of {share:.0%} of the clips {usual:.0f} Hz: of another source, or "
+            f"wrong (odd where {COMMON:.0%} agree)"
+        ),
+    )
+
+
+COMMON = 0.8
+
+
+def _doubled(table: pd.DataFrame) -> Check:
+    twice = [_said_twice(text) for text in table["text"]]
+    return np.array(
+        [3.0 if part else 0.0 for part in twice]
+    ), lambda row: f"its text says “{twice[row]}” twice (the same {REPEATED} words or more in a row are odd)"
+
+
+REPEATED = 3
+
+
+def _said_twice(text: str) -> str:
+    """Words that stand twice in a row in `text`, or a sentence that comes back in it; empty if there is none."""
+    sentences = [plain_words(part) for part in re.split(r"[.!?…]+", text)]
+    long = [sentence for sentence in sentences if len(sentence.split()) >= REPEATED]
+    for sentence, count in Counter(long).items():
+        if count > 1:
+            return sentence
+    words = " ".join(sentences).split()
+    half = len(words) // 2
+    return " ".join(words[:half]) if half >= REPEATED and words[:half] == words[-half:] else ""
+
+
+MISHEARD = 0.3
+
+
+def _words(table: pd.DataFrame) -> Check:
+    errors = table["word_errors"].to_numpy(float)
+    words = table["text"].str.split().str.len().to_numpy(float)
+    # One word misheard of two is no news: what counts is how many words are wrong beyond the share allowed.
+    points = np.where(errors > MISHEARD, np.minimum(errors, 1) * np.minimum(words, 5), 0.0)
+    return (
+        np.clip(points, 0, MOST),
+        lambda row: (
+            f"speech recognition heard “{table['heard'].iloc[row]}”: {errors[row]:.0%} of the words differ "
+            f"(over {MISHEARD:.0%} is odd)"
+        ),
+    )
+
+
+def _unheard(table: pd.DataFrame) -> Check:
+    """No speech in it, or no measures at all."""
+    seconds, share = table["recorded_seconds"].to_numpy(float), table["speech_share"].to_numpy(float)
+    unmeasured = np.isnan(seconds) & (table["split"] != "quarantined").to_numpy()
+    return (
+        np.where((share == 0) | unmeasured, MOST, 0.0),
+        lambda row: (
+            "the recording could not be measured: is it still there?" if unmeasured[row] else "no speech is heard in it"
+        ),
+    )
+
+
+def _quarantine(table: pd.DataFrame) -> Check:
+    aside = (table["split"] == "quarantined").to_numpy()
+    return np.where(aside, QUARANTINED, 0.0), lambda row: f"quarantined: {table['reason'].iloc[row]}"
