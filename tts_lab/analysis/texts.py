@@ -20,11 +20,11 @@ REPEATED_SHARE, NEAR_SHARE = 0.05, 0.2
 
 SURPRISES = {
     "digits": r"\d[\d.,:/-]*\d|\d",
-    "abbreviation": r"\b(?:Mrs?|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|ca|bzw|usw|Nr|Str|approx|dept|est|Inc|Ltd)\.|"
+    "abbreviations": r"\b(?:Mrs?|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|ca|bzw|usw|Nr|Str|approx|dept|est|Inc|Ltd)\.|"
     r"\b(?:e\.g|i\.e|a\.m|p\.m|z\.B|d\.h|u\.a)\.",
     "capitals": r"\b[^\W\d_]*[A-ZÄÖÜА-Я]{2,}[^\W\d_]*\b",
-    "symbol": r"[%&@#+=*_<>^~€$£¥|\\{}§°©®™→•/]|\[\[|\]\]",
-    "address": r"\bhttps?://\S+|\bwww\.\S+|\S+@\S+\.\S+",
+    "symbols": r"[%&@#+=*_<>^~€$£¥|\\{}§°©®™→•/]|\[\[|\]\]",
+    "addresses": r"\bhttps?://\S+|\bwww\.\S+|\S+@\S+\.\S+",
 }
 """What espeak reads by rules of its own: 1984 as a number or a year, St. as Saint or Street, NASA as a word or letters;
 what stands in [[ ]] Piper takes for phonemes."""

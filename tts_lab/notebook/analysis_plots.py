@@ -89,14 +89,12 @@ def sound(analysis: Analysis, before: Analysis | None = None) -> Picture:
     panels = [
         ("loudness", "Loudness", "LUFS", "loudness", []),
         ("snr", "Speech over noise", "dB", "noise", [NOISY, CLEAN]),
-        ("bandwidth", "Bandwidth; dashed, the voice's", "kHz", "bandwidth", [voice]),
+        ("bandwidth", "Bandwidth", "kHz", "bandwidth", [voice]),
         ("reverberation", "Reverberation", "seconds for 60 dB", "reverberation", [ROOM_SECONDS]),
         ("pitch", "Median pitch", "Hz", "pitch", []),
         ("pitch_deviation", "Melody: deviation of pitch", "semitones", None, []),
     ]
-    picture = _spreads(analysis, before, panels, 2)
-    picture.axes[2].set_xlim(0, None)
-    return picture
+    return _spreads(analysis, before, panels, 2)
 
 
 def symbols(analysis: Analysis) -> Picture:
@@ -203,13 +201,15 @@ def _spreads(
             panel.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center")
             continue
         low, high = both.min(), both.max()
+        if column == "bandwidth":  # of interest is how much of the voice's band is filled
+            low, high = 0.0, max(high, *limits)
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
         if before is not None:
             panel.hist(old / scale, bins=edges, color=ORANGE, alpha=PALE)
         panel.hist(values / scale, bins=edges, color=BLUE, histtype="stepfilled", alpha=0.75)
         for limit in limits:
             # A limit far away from everything would squeeze the picture: it is kept only where it can be seen.
-            if low - 0.6 * (high - low) <= limit <= high + 0.6 * (high - low) or column == "bandwidth":
+            if low - 0.6 * (high - low) <= limit <= high + 0.6 * (high - low):
                 panel.axvline(limit, color=RED, linestyle="--", linewidth=1)
         panel.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     for row in axes:
