@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import graphs, padding_waste, prepare_vs_stock, trace, train_step
+from benchmarks import analyze, graphs, padding_waste, planted_faults, prepare_vs_stock, trace, train_step
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.frontend import Frontend
@@ -29,6 +29,7 @@ def main() -> None:
     allison = corpus("allison", "en-us")
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
     results += trace.measure() + graphs.measure(corpus("allison", "en-us", 16000), allison)
+    results += analyze.measure(allison) + planted_faults.measure()
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     report = {"commit": git.stdout.strip(), "machine": f"{machine.describe()}; {platform.node()}", "results": results}
     out.parent.mkdir(parents=True, exist_ok=True)

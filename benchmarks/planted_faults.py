@@ -151,7 +151,7 @@ def spoil(clips: list[Clip], kinds: dict[str, int], folder: Path, seed: int) -> 
         some = [clips[next(chosen)] for _ in range(count)]
         planted |= {clip.id: kind for clip in some}
         if kind == "swapped transcripts":
-            turned = some[1:] + some[:1]
+            turned = some[1:] + some[:1] if count > 1 else [clips[next(chosen)]]
             texts |= {clip.id: other.text for clip, other in zip(some, turned, strict=True)}
         elif kind == "doubled text":
             texts |= {clip.id: f"{clip.text} {clip.text}" for clip in some}
@@ -199,7 +199,7 @@ def try_all(
         if ears is not None and kind == "swapped transcripts":
             heard = review_list(work / "source", work / "corpus", voice, ears, jobs)
             rows[f"{kind}, with speech recognition"] = score(heard, planted, kind)
-    each = max(2, round(SHARE * len(clips) / len(KINDS)))
+    each = max(1, round(SHARE * len(clips) / len(KINDS)))
     planted = spoil(clips, dict.fromkeys(KINDS, each), work / "source", seed)
     together = review_list(work / "source", work / "corpus", voice, ears, jobs)
     found = [score(together, planted, kind) for kind in KINDS]
