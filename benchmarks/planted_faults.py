@@ -99,7 +99,7 @@ def try_all(
         if ears is not None and kind == "swapped transcripts":
             heard = review_list(work / "source", work / "corpus", voice, ears, jobs)
             rows[f"{kind}, with speech recognition"] = score(heard, planted, kind)
-    each = max(2, round(SHARE * clips / len(KINDS)))
+    each = max(1, round(SHARE * clips / len(KINDS)))
     planted = faults.spoil(source, work / "source", dict.fromkeys(KINDS, each), seed, PLANTS)
     together = review_list(work / "source", work / "corpus", voice, ears, jobs)
     found = [score(together, planted, kind) for kind in KINDS]

@@ -111,7 +111,7 @@ def spoil(
         some = [clips[next(chosen)] for _ in range(count)]
         planted |= {clip.id: kind for clip in some}
         if kind == "swapped transcripts":
-            turned = some[1:] + some[:1]
+            turned = some[1:] + some[:1] if count > 1 else [clips[next(chosen)]]
             texts |= {clip.id: other.text for clip, other in zip(some, turned, strict=True)}
         elif kind == "doubled text":
             texts |= {clip.id: f"{clip.text} {clip.text}" for clip in some}

@@ -230,8 +230,8 @@ def _sample_rate(table: pd.DataFrame) -> Check:
     return (
         np.where(odd, 3.0, 0.0),
         lambda row: (
-            f"its header says {rates[row]:.0f} Hz, that of {share:.0%} of the clips {usual:.0f} Hz: of another source, "
-            f"or wrong (odd where {COMMON:.0%} agree)"
+            f"its header says {rates[row]:.0f} Hz, that of {share:.0%} of the clips {usual:.0f} Hz: of another "
+            f"source, or wrong (odd where {COMMON:.0%} agree)"
         ),
     )
 
