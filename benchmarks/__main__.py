@@ -6,7 +6,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import graphs, lint_200k, padding_waste, prepare_vs_stock, trace, train_step
+from benchmarks import (
+    analyze, graphs, lint_200k, padding_waste, planted_faults, prepare_vs_stock, trace, train_step,
+)  # fmt: skip
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.frontend import Frontend
@@ -30,6 +32,7 @@ def main() -> None:
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
     results += lint_200k.measure()
     results += trace.measure() + graphs.measure(corpus("allison", "en-us", 16000), allison)
+    results += analyze.measure(allison) + planted_faults.measure()
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     report = {"commit": git.stdout.strip(), "machine": f"{machine.describe()}; {platform.node()}", "results": results}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,12 @@ def pipes(root: Path) -> Path:
     return root
 
 
+def pipes_that_name_the_folder(root: Path) -> Path:
+    pipes(root)
+    write(root / "metadata.csv", "".join(f"wavs/{name}.flac|{text}\n" for name, text in CLIPS))
+    return root
+
+
 def ljspeech(root: Path) -> Path:
     for name, _ in CLIPS:
         place(name, root / "wavs")
@@ -129,6 +135,7 @@ def pairs(root: Path) -> Path:
 
 LAYOUTS: list[tuple[Callable[[Path], Path], str, str, set[str | None]]] = [
     (pipes, "id|text", "have one `|`", {None}),
+    (pipes_that_name_the_folder, "id|text", "have one `|`", {None}),
     (ljspeech, "id|text", "LJSpeech's and mimic2's", {None}),
     (recording_studio, "id|text", "Mimic Recording Studio", {None}),
     (vctk, "VCTK", "VCTK's txt and wav48,", {"p225"}),

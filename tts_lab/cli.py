@@ -128,6 +128,80 @@ def prepare(
     )  # fmt: skip
 
 
+def analyze(
+    corpus: Path,
+    base: str | None = None,
+    asr: bool = False,
+    asr_model: str | None = None,
+    jobs: int | None = None,
+    cluster: str | None = None,
+    figures: Path | None = None,
+    json: Path | None = None,
+) -> None:
+    """Corpus to verdicts in words, pictures, and the clips to listen to, worst first; what is bad is no error.
+
+    Table, verdicts and the list for review go into the folder `analysis` of the corpus, tags into its manifest.
+
+    Args:
+        corpus: a corpus folder, as `tts-lab prepare` makes it.
+        base: voice that training will start from (path or name): are its symbols those of the corpus?
+        asr: listen to every kept clip by speech recognition, and compare with its text (needs the `eval` extra).
+        asr_model: a faster-whisper model for that, by name or folder; the bundled one hears English only.
+        jobs: processes; all cores by default.
+        cluster: address of a Dask scheduler (tcp://host:8786) whose workers measure in place of processes here.
+        figures: also draw every picture into this folder, as PNG.
+        json: also write everything but the table of clips to this file.
+    """
+    from contextlib import ExitStack
+    from functools import partial
+
+    from rich.console import Console
+
+    from tts_lab.analysis.analysis import analyze as examine
+    from tts_lab.analysis.report import print_analysis
+    from tts_lab.corpus.corpus import Corpus, write_atomically
+    from tts_lab.frontend import Frontend
+
+    found = Corpus.load(corpus)
+    frontend = ears = None
+    if base:
+        from tts_lab.voices.catalogue import find_voice
+
+        frontend = Frontend.from_voice(f"{find_voice(base)}.json")
+    if asr or asr_model:
+        from tts_lab.evaluation.metrics import transcribe
+
+        language = Frontend.from_dict(found.frontend).espeak_voice.split("-")[0]
+        ears = partial(transcribe, model=asr_model, language=language)
+    with ExitStack() as stack:
+        executor = stack.enter_context(_cluster(cluster)).get_executor() if cluster else None
+        console = Console()
+        analysis = examine(found, base=frontend, jobs=jobs, executor=executor, ears=ears, console=console)
+    folder = analysis.save(found.folder / "analysis")
+    print_analysis(console, analysis)
+    if figures:
+        from tts_lab.notebook.analysis_plots import figures as draw
+
+        for name, picture in draw(analysis).items():
+            write_atomically(figures / f"{name}.png", picture.png())
+    print(f"Everything is in {folder}." + (f" Pictures are in {figures}." if figures else ""))
+    _report(json, analysis.to_dict())
+
+
+def _cluster(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError(f"--cluster needs Dask, which comes with the cluster extra: {error}.") from error
+    try:
+        return Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--cluster {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`, and "
+            "workers that see the recordings under the same paths."
+        ) from error
+
+
 def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
     """A published ONNX voice to a training checkpoint, its posterior encoder recovered by self-distillation.
 
@@ -296,7 +370,7 @@ def _parser() -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
     parser = ArgumentParser(prog="tts-lab", description="From recordings of a voice to a Piper voice of it.")
     verbs = parser.add_subcommands()
-    for function in (doctor, adopt, evaluate, export, say):
+    for function in (doctor, analyze, adopt, evaluate, export, say):
         verbs.add_subcommand(function.__name__, _verb(function))
     corpus = ArgumentParser(description="Public corpora.")
     verbs.add_subcommand("corpus", corpus)

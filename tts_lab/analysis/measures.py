@@ -118,7 +118,7 @@ def measure(audio: np.ndarray, rate: int) -> Measures:
         pitch=float(np.median(voiced)) if voiced.size else float("nan"),
         pitch_deviation=float(np.std(12 * np.log2(voiced))) if voiced.size else float("nan"),
         voiced_share=min(1.0, voiced.size / float(speech_frames)) if speech_frames else float("nan"),
-        timbre=_timbre(power, spoken, rate),
+        timbre=timbre_of(power, spoken, rate),
     )
 
 
@@ -222,7 +222,8 @@ def _reverberation(power: np.ndarray, spoken: np.ndarray, rate: int) -> float:
     return float(np.interp(-60 / np.percentile(slopes, STEEPEST), DECAY_RAW, DECAY_SECONDS))
 
 
-def _timbre(power: np.ndarray, spoken: np.ndarray, rate: int) -> tuple[float, ...]:
+def timbre_of(power: np.ndarray, spoken: np.ndarray, rate: int) -> tuple[float, ...]:
+    """Mean cepstra 1 to 12 of the frames of `power`, (frames, bins), where `spoken`, (frames,), is true."""
     if not spoken.any():
         return (float("nan"),) * CEPSTRA
     bands = np.log(power[spoken] @ _mel_bank(power.shape[1], rate) + 1e-12)

@@ -27,6 +27,13 @@ CLIPS_A_GROUP = 40
 MOST_GROUPS = 20
 FEWEST = 5
 """A speaker with fewer clips than this is compared with all of them."""
+CLIPPED = 1e-4
+"""Share of samples in flat tops from which a clip is odd; ten times as much is two points more."""
+COMMON = 0.8
+"""Share of the clips with the same sample rate from which another rate is odd."""
+REPEATED = 3
+MISHEARD = 0.3
+"""Share of words that speech recognition may get wrong: tiny models do in clips of a word or two."""
 REGRESSION_ROWS = 1000
 """Rows that the length model is fitted to, evenly chosen: it looks at every pair of them."""
 
@@ -47,10 +54,12 @@ class Measure:
     sentence: str
     """With {value} and {usual}, and {side} for what `words` say of too little and too much."""
     words: tuple[str, str] = ("", "")
+    enough: float = np.inf
+    """Values past this are as good as it."""
 
 
 MEASURED = (
-    Measure("snr", 3, -1, "SNR {value:.0f} dB, usually {usual:.0f} dB: noise behind the words"),
+    Measure("snr", 3, -1, "SNR {value:.0f} dB, usually {usual:.0f} dB: noise behind the words", enough=45),
     Measure("loudness", 1.5, 0, "{value:.0f} LUFS, usually {usual:.0f} LUFS: much {side}", ("quieter", "louder")),
     Measure("lead_silence", 0.1, 1, "{value:.1f} s of silence before the first word, usually {usual:.1f} s"),
     Measure("trail_silence", 0.1, 1, "{value:.1f} s of silence after the last word, usually {usual:.1f} s"),
@@ -129,8 +138,9 @@ def _rule(deviations: float) -> str:
 
 def _compared(table: pd.DataFrame, measure: Measure, groups: np.ndarray) -> Check:
     values = table[measure.column].to_numpy(float)
-    usual, spread = _usual(values, groups, measure.least)
-    deviations = (values - usual) / spread
+    compared = np.minimum(values, measure.enough)
+    usual, spread = _usual(compared, groups, measure.least)
+    deviations = (compared - usual) / spread
     wrong_side = (measure.side != 0) & (np.sign(deviations) != measure.side)
 
     def sentence(row: int) -> str:
@@ -202,9 +212,6 @@ def _length(table: pd.DataFrame) -> Check:
     return _points(deviations), sentence
 
 
-CLIPPED = 1e-4
-
-
 def _clipped(table: pd.DataFrame) -> Check:
     share = table["clipped_share"].to_numpy(float)
     with np.errstate(divide="ignore"):
@@ -223,38 +230,36 @@ def _sample_rate(table: pd.DataFrame) -> Check:
     return (
         np.where(odd, 3.0, 0.0),
         lambda row: (
-            f"its header says {rates[row]:.0f} Hz, that of {share:.0%} of the clips {usual:.0f} Hz: of another source, or "
-            f"wrong (odd where {COMMON:.0%} agree)"
+            f"its header says {rates[row]:.0f} Hz, that of {share:.0%} of the clips {usual:.0f} Hz: of another "
+            f"source, or wrong (odd where {COMMON:.0%} agree)"
         ),
     )
 
 
-COMMON = 0.8
-
-
 def _doubled(table: pd.DataFrame) -> Check:
     twice = [_said_twice(text) for text in table["text"]]
-    return np.array(
-        [3.0 if part else 0.0 for part in twice]
-    ), lambda row: f"its text says “{twice[row]}” twice (the same {REPEATED} words or more in a row are odd)"
-
-
-REPEATED = 3
+    # “No, no” is natural, and three words and more said twice hardly are.
+    points = [0.0 if not part else 3.0 if len(part.split()) >= REPEATED else 1.0 for part in twice]
+    return (
+        np.array(points),
+        lambda row: (
+            f"its text says “{twice[row]}” twice (a text that is one part twice, or {REPEATED} words or more "
+            "that come back as a sentence, are odd)"
+        ),
+    )
 
 
 def _said_twice(text: str) -> str:
-    """Words that stand twice in a row in `text`, or a sentence that comes back in it; empty if there is none."""
+    """The half of which `text` is made twice, or a sentence that comes back in it; empty if there is none."""
     sentences = [plain_words(part) for part in re.split(r"[.!?…]+", text)]
-    long = [sentence for sentence in sentences if len(sentence.split()) >= REPEATED]
-    for sentence, count in Counter(long).items():
-        if count > 1:
-            return sentence
     words = " ".join(sentences).split()
     half = len(words) // 2
-    return " ".join(words[:half]) if half >= REPEATED and words[:half] == words[-half:] else ""
-
-
-MISHEARD = 0.3
+    if half and words[:half] == words[half:]:
+        return " ".join(words[:half])
+    for sentence, count in Counter(sentences).items():
+        if count > 1 and len(sentence.split()) >= REPEATED:
+            return sentence
+    return ""
 
 
 def _words(table: pd.DataFrame) -> Check:

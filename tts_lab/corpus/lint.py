@@ -1,7 +1,7 @@
 """Every bad line of a manifest with its number, cause and fix, and a corrected copy of what can be corrected.
 
 Lines are read by the readers that `prepare` uses, one at a time, so what passes here is what `prepare` reads, and
-memory holds no more than the ids seen and the names of the recordings.
+memory holds no more than the names of the recordings.
 """
 
 import codecs
@@ -104,7 +104,7 @@ def lint(
         if out and delimiter:
             found.changes[f"{_DELIMITERS[delimiter]} made {'commas' if layout.head else '|'}"] = found.written
     if not layout.complete:
-        for name in layout.recordings.unused():
+        for name in layout.recordings.unnamed():
             say(str(layout.recordings.folder / name), name, "unnamed recording", "no line names it; add one, or ignore")
     if not found.rows and not found.bad:
         say(str(source), "?", "no lines", "there is nothing but a header; write a line for each recording", bad=True)

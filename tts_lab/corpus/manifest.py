@@ -107,6 +107,11 @@ def _audio_folder(manifest: Path) -> Path:
     return next((folder for folder in folders if folder.is_dir()), manifest.parent)
 
 
+def _name_it(survey: Survey, folder: Path) -> bool:
+    """Most lines say `wavs/a.wav` rather than `a`."""
+    return sum(fields[0].startswith(f"{folder.name}/") for fields in survey.sample) > len(survey.sample) / 2
+
+
 def _read_file(path: Path, audio_dir: Path | None, prefix: str | None, strict: bool) -> Layout:
     try:
         file = TextFile.open(path, strict)
@@ -124,6 +129,8 @@ def _read_file(path: Path, audio_dir: Path | None, prefix: str | None, strict: b
     if festival.parse_prompt(survey.first[1]):
         return festival.read_prompts(file, folder)
     if 2 * survey.piped > survey.lines:
+        if audio_dir is None and _name_it(survey, folder):
+            folder = folder.parent
         return read_pipes(file, folder, survey)
     raise UnknownForm(_refusal(path, survey), file, folder)
 

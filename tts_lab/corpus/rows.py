@@ -107,35 +107,29 @@ class Layout:
 
 
 class Check:
-    """Entry to row, or to the problem that stands in its way; remembers the ids that it let pass."""
+    """Entry to row, or to the problem that stands in its way; what passed takes its recording."""
 
     def __init__(self, recordings: Recordings) -> None:
         self.recordings = recordings
-        self._passed: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+        """Ids that are no file names, to where they are."""
 
     def __call__(self, entry: Entry) -> Row | Problem:
-        name, text = entry.name, " ".join(entry.text.split())
-        path = PurePosixPath(name)
-        key = entry.id or (str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else name)
-        kind, reason, file, ids = entry.kind, entry.problem, None, None
-        read = f"{name} {text} {entry.speaker or ''}"
-        whole = read + "".join(entry.fields)
+        path = PurePosixPath(entry.name)
+        stem = str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else entry.name
+        key, text, where = entry.id or stem, " ".join(entry.text.split()), entry.where
+        outside = path.is_absolute() or ".." in path.parts
+        file = self.recordings.find(entry.name) if entry.name and not outside else None
+        kind, reason = (entry.kind, entry.problem) if entry.problem else self._unreadable(entry, text)
+        ids = None
         if reason:
             pass
-        elif not whole.isascii() and (bad := _HALVES.search(whole)):
-            kind, reason = "encoding", not_utf8(bad[0])
-            if not UNREADABLE.match(bad[0]):
-                kind, reason = "lost letter", f"U+{ord(bad[0]):04X} is half a character; write the whole one"
-        elif bad := CONTROLS.search(read):
-            kind, reason = "control character", f"U+{ord(bad[0]):04X} is a control character; delete it"
-        elif "\ufffd" in text:
-            kind, reason = "lost letter", "U+FFFD stands where a conversion lost a letter; write the letter"
-        elif not name:
+        elif not entry.name:
             kind, reason = "empty id", "the id is empty; it must name the audio file"
-        elif path.is_absolute() or ".." in path.parts:
+        elif outside:
             reason = f"the path leaves the audio folder {self.recordings.folder}; name a file inside it"
             kind = "path outside"
-        elif (earlier := self._passed.get(key)) is not None:
+        elif earlier := self._earlier(entry, file, key):
             reason = f"the id was already used ({earlier}), and that one is kept; give each line its own id"
             kind = "duplicate id"
         elif not text:
@@ -146,16 +140,37 @@ class Check:
             shown = entry.phoneme_ids[:40]
             reason = f"phoneme_ids is {shown!r} and must be whole numbers with spaces between"
             kind = "phoneme ids"
-        elif (file := self.recordings.find(name)) is None:
-            stem = str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else name
+        elif file is None:
             reason = f"no audio file: neither {stem}.wav nor {stem}.flac is in {self.recordings.folder}"
             kind = "missing audio"
-        where = entry.where
-        if file is None:
+        if reason or file is None:
             shown = key.encode(errors="backslashreplace").decode().strip()[:60]
             return Problem(where, shown or "?", reason, kind)
-        self._passed[key] = where
+        self.recordings.take(file, entry.line)
+        if entry.id:
+            self._ids[key] = where
         return Row(key, text, self.recordings.folder, file, where, entry.speaker, ids)
+
+    def _earlier(self, entry: Entry, file: str | None, key: str) -> str | None:
+        """Where the id or the recording was used before."""
+        if line := self.recordings.taken(file) if file else None:
+            return entry._replace(line=line).where
+        return self._ids.get(key) if entry.id else None
+
+    @staticmethod
+    def _unreadable(entry: Entry, text: str) -> tuple[str, str]:
+        """Kind and reason, if there are characters that nobody can read."""
+        read = f"{entry.name} {text} {entry.speaker or ''}"
+        whole = read + "".join(entry.fields)
+        if not whole.isascii() and (bad := _HALVES.search(whole)):
+            if UNREADABLE.match(bad[0]):
+                return "encoding", not_utf8(bad[0])
+            return "lost letter", f"U+{ord(bad[0]):04X} is half a character; write the whole one"
+        if bad := CONTROLS.search(read):
+            return "control character", f"U+{ord(bad[0]):04X} is a control character; delete it"
+        if "\ufffd" in text:
+            return "lost letter", "U+FFFD stands where a conversion lost a letter; write the letter"
+        return "", ""
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

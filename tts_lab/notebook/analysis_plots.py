@@ -7,6 +7,7 @@ clean-up. A verdict is a sign and a colour, so that it can be told without the c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -52,17 +53,17 @@ def lengths(analysis: Analysis, x: str = "characters", before: Analysis | None =
     # Lengths that are too few to judge their deviation are drawn small.
     few = found[found["count"] < SAMPLES]
     axes[0, 3].plot(few.index, few["deviation"], "o", color="white", markersize=1.6, markeredgewidth=0)
-    _legend(picture, before is not None)
+    _say(picture, [analysis.verdict(name) for name in names], before is not None)
     return picture
 
 
 def speech(analysis: Analysis, before: Analysis | None = None) -> Picture:
     """How durations, lengths of text and speaking rate are spread over the kept clips."""
     panels = [
-        ("seconds", "seconds", "durations", [SHORT, LONG]),
-        ("characters", "characters a text", None, []),
-        ("phonemes_a_second", "phonemes a second", "speaking rate", []),
-        ("characters_a_second", "characters a second", None, []),
+        ("seconds", "Duration", "seconds", "durations", [SHORT, LONG]),
+        ("characters", "Length of text", "characters", None, []),
+        ("phonemes_a_second", "Speaking rate", "phonemes a second", "speaking rate", []),
+        ("characters_a_second", "Speaking rate", "characters a second", None, []),
     ]
     return _spreads(analysis, before, panels, 1)
 
@@ -70,26 +71,28 @@ def speech(analysis: Analysis, before: Analysis | None = None) -> Picture:
 def silences(analysis: Analysis, before: Analysis | None = None) -> Picture:
     """Silence before, after and within the speech of the recordings, in seconds, clips on a logarithmic scale."""
     panels = [
-        ("lead_silence", "before the speech, s", "silence at the ends", [END_SILENCE]),
-        ("trail_silence", "after the speech, s", "silence at the ends", [END_SILENCE]),
-        ("longest_pause", "longest pause inside, s", "pauses inside", [PAUSE]),
+        ("lead_silence", "Before the speech", "seconds", "silence at the ends", [END_SILENCE]),
+        ("trail_silence", "After the speech", "seconds", "silence at the ends", [END_SILENCE]),
+        ("longest_pause", "Longest pause inside", "seconds", "pauses inside", [PAUSE]),
     ]
     picture = _spreads(analysis, before, panels, 1)
     for panel in picture.axes:
         panel.set_yscale("symlog", linthresh=1)
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.set_xlim(0, None)
     return picture
 
 
 def sound(analysis: Analysis, before: Analysis | None = None) -> Picture:
     """Level, noise, band, room, pitch and melody of the recordings."""
+    voice = analysis.verdict("bandwidth").numbers.get("voice", 0) / 1000
     panels = [
-        ("loudness", "loudness, LUFS", "loudness", []),
-        ("snr", "speech over noise, dB", "noise", [NOISY, CLEAN]),
-        ("bandwidth", "speech up to, kHz", "bandwidth", [analysis.verdict("bandwidth").numbers.get("voice", 0) / 1000]),
-        ("reverberation", "decay of 60 dB, s", "reverberation", [ROOM_SECONDS]),
-        ("pitch", "median pitch, Hz", "pitch", []),
-        ("pitch_deviation", "melody, semitones", None, []),
+        ("loudness", "Loudness", "LUFS", "loudness", []),
+        ("snr", "Speech over noise", "dB", "noise", [NOISY, CLEAN]),
+        ("bandwidth", "Bandwidth", "kHz", "bandwidth", [voice]),
+        ("reverberation", "Reverberation", "seconds for 60 dB", "reverberation", [ROOM_SECONDS]),
+        ("pitch", "Median pitch", "Hz", "pitch", []),
+        ("pitch_deviation", "Melody: deviation of pitch", "semitones", None, []),
     ]
     return _spreads(analysis, before, panels, 2)
 
@@ -108,8 +111,10 @@ def symbols(analysis: Analysis) -> Picture:
     panel.set_yscale("log")
     panel.set(xlim=(-0.7, len(found) - 0.3), ylim=(0.7, None), ylabel="clips")
     panel.set_xticks(place, list(found.index))
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.tick_params(axis="x", length=0)
     _judged(panel, "Clips that hold each sound", analysis.verdict("sounds rare"))
+    _say(picture, [analysis.verdict(name) for name in ("sounds missing", "sounds rare")])
     return picture
 
 
@@ -162,32 +167,42 @@ def _light(panel: Axes, label: str) -> None:
     panel.tick_params(labelsize=8)
 
 
-def _legend(picture: Picture, compared: bool) -> None:
+def _say(picture: Picture, verdicts: Sequence[Verdict], compared: bool = False) -> None:
+    """Under the panels, the words of what is not good; over them, which colour is which."""
+    said = [f"{SIGNS[one.mark][0]} {one.name}: {one.words}" for one in verdicts if one.ok is False]
+    if said:
+        words = "\n".join(fill(line, 140, subsequent_indent="     ") for line in said)
+        picture.supxlabel(words, x=0.01, ha="left", fontsize=8.5, linespacing=1.4)
+        picture.set_figheight(picture.get_figheight() + 0.2 * (words.count("\n") + 1))
     if compared:
         panel = picture.axes[0]
         panel.plot([], [], "o", color=BLUE, label="after")
         panel.plot([], [], "o", color=ORANGE, alpha=PALE, label="before")
-        picture.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        picture.legend(*panel.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
 
 
 def _spreads(
-    analysis: Analysis, before: Analysis | None, panels: Sequence[tuple[str, str, str | None, list[float]]], rows: int
+    analysis: Analysis,
+    before: Analysis | None,
+    panels: Sequence[tuple[str, str, str, str | None, list[float]]],
+    rows: int,
 ) -> Picture:
-    """A histogram for each (column, label, verdict's name, limits to mark)."""
+    """A histogram for each (column, title, unit, verdict's name, limits to mark)."""
     columns = len(panels) // rows
     picture, axes = sheet(rows, columns, (2.3 if before is None else 2.6) * rows)
     tables = [None if one is None else _clips(one) for one in (analysis, before)]
-    for panel, (column, label, name, limits) in zip(axes.flat, panels, strict=True):
+    for panel, (column, title, unit, name, limits) in zip(axes.flat, panels, strict=True):
         values, old = (np.zeros(0) if table is None else _finite(table[column]) for table in tables)
         scale = 1000.0 if column == "bandwidth" else 1.0
         both = np.concatenate([values, old]) / scale
-        title = label.split(",")[0]
-        _judged(panel, title[0].upper() + title[1:], None if name is None else analysis.verdict(name), 9.5)
-        _light(panel, label.split(", ")[1] if ", " in label else label)
+        _judged(panel, title, None if name is None else analysis.verdict(name), 9.5)
+        _light(panel, unit)
         if not len(both):
             panel.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center")
             continue
         low, high = both.min(), both.max()
+        if column == "bandwidth":  # of interest is how much of the voice's band is filled
+            low, high = 0.0, max(high, *limits)
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
         if before is not None:
             panel.hist(old / scale, bins=edges, color=ORANGE, alpha=PALE)
@@ -199,7 +214,8 @@ def _spreads(
         panel.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     for row in axes:
         row[0].set_ylabel("clips")
-    _legend(picture, before is not None)
+    names = dict.fromkeys(name for *_, name, _ in panels if name is not None)
+    _say(picture, [analysis.verdict(name) for name in names], before is not None)
     return picture
 
 

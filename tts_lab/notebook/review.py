@@ -80,7 +80,7 @@ class ReviewPanel(widgets.VBox):
         """In a copy executed by the runner there is no kernel to press buttons for: it gets the page as it stands."""
         if PAGE_FOLDER_VARIABLE not in os.environ:
             return super()._repr_mimebundle_(**options)
-        shown = [clip_markup(row.clip, told(row.decision), picture=row.picture.value) for row in self.rows]
+        shown = [clip_markup(row.clip, told(row.decision), picture=bytes(row.picture.value)) for row in self.rows]
         return {"text/plain": repr(self), "text/html": "\n".join([f"<p>{self.status.value}</p>", *shown])}
 
     def __repr__(self) -> str:
