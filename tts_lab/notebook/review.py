@@ -103,7 +103,7 @@ class ClipRow(widgets.VBox):
         self.slider = widgets.FloatRangeSlider(
             value=(0, longest), min=0, max=longest, step=0.01, readout_format=".2f", disabled=self._samples is None,
             # As long as the picture above it; the readout stands to the right of both.
-            layout=widgets.Layout(width=f"{WIDTH + 100}px"),
+            layout=widgets.Layout(width=f"{WIDTH + 80}px"),
         )  # fmt: skip
         buttons = {
             name: widgets.Button(description=name, button_style=style, layout=widgets.Layout(width="auto"))
