@@ -7,7 +7,14 @@ import subprocess
 from pathlib import Path
 
 from benchmarks import (
-    analyze, graphs, lint_200k, padding_waste, planted_faults, prepare_vs_stock, trace, train_step,
+    analyze,
+    graphs,
+    lint_200k,
+    padding_waste,
+    planted_faults,
+    prepare_vs_stock,
+    trace,
+    train_step,
 )  # fmt: skip
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +14,9 @@ from tts_lab.analysis.words import plain_words
 
 ALIKE = 0.8
 """Least likeness of near duplicates: twice the words in common, in order, over the words of both."""
-BUCKET = 400
-"""Texts that share a rare word and are all compared to each other; of more, only neighbours by spelling."""
+BUCKET, NEIGHBOURS = 400, 40
+"""Up to so many texts that share a rare word are all compared to each other; of more, each with so many neighbours by
+spelling, read forwards and backwards."""
 PARTNERS = 20
 """Near duplicates that are listed for one text out of one bucket: a corpus of one sentence with ten thousand names in
 it would list millions."""
@@ -81,7 +83,8 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
     compared. No pair of texts without a rare word in common is compared: two texts of n words or more that are
     `alike` share so many that one is among the rarest of both (prefix filtering: R. J. Bayardo, Y. Ma, R. Srikant,
     "Scaling Up All Pairs Similarity Search", WWW 2007). Nothing is lost by that, unless more than `BUCKET` texts
-    share such a word: these are put in order of spelling and compared with the `BUCKET` nearest, half of them before.
+    share such a word: these are put in order of their first words, then of their last, and compared with the
+    `NEIGHBOURS` nearest in each.
     At most `PARTNERS` are listed for a text out of such a comparison.
     """
     from rapidfuzz.distance import Indel
@@ -107,12 +110,7 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
             buckets.setdefault(key, []).append(index)
     pairs: dict[tuple[int, int], float] = {}
     for bucket in buckets.values():
-        if len(bucket) < 2:
-            continue
-        if len(bucket) > BUCKET:
-            bucket.sort(key=lambda index: texts[index])
-        for start in range(0, max(1, len(bucket) - BUCKET // 2), BUCKET // 2):
-            part = bucket[start : start + BUCKET]
+        for part in _comparable(bucket, coded):
             signs = [coded[index] for index in part]
             found = cdist(
                 signs, signs, scorer=Indel.normalized_similarity, score_cutoff=least, dtype=np.float32, workers=1
@@ -125,6 +123,18 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
                 pairs[first, second] = float(found[row, column])
     ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     return [(str(names[first]), str(names[second]), round(likeness, 4)) for (first, second), likeness in ordered]
+
+
+def _comparable(bucket: list[int], coded: list[str]) -> Iterator[list[int]]:
+    """Parts of `bucket` whose texts are to be compared with each other."""
+    if len(bucket) <= BUCKET:
+        if len(bucket) > 1:
+            yield bucket
+        return
+    for backwards in (1, -1):
+        ordered = sorted(bucket, key=lambda index: coded[index][::backwards])
+        for start in range(0, len(ordered) - NEIGHBOURS // 2, NEIGHBOURS // 2):
+            yield ordered[start : start + NEIGHBOURS]
 
 
 def is_doubled(text: str) -> bool:
