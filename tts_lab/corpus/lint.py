@@ -185,7 +185,7 @@ def _converted(text: str, encoding: str | None) -> str:
     """Bytes that are not UTF-8 read as `encoding`. Unchanged where that cannot be, or is a guess too far."""
     try:
         converted = text.encode("utf-8", "surrogateescape").decode(encoding or USUAL)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return text
     # Cyrillic or Greek bytes read as Western letters make words that are nothing but accents.
     letters = [letter for letter in converted if letter.isalpha()]
