@@ -6,7 +6,16 @@ import platform
 import subprocess
 from pathlib import Path
 
-from benchmarks import analyze, graphs, padding_waste, planted_faults, prepare_vs_stock, trace, train_step
+from benchmarks import (
+    analyze,
+    graphs,
+    lint_200k,
+    padding_waste,
+    planted_faults,
+    prepare_vs_stock,
+    trace,
+    train_step,
+)  # fmt: skip
 from tts_lab.corpus.fetch import fetch
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.frontend import Frontend
@@ -28,6 +37,7 @@ def main() -> None:
     out = parser.parse_args().out
     allison = corpus("allison", "en-us")
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
+    results += lint_200k.measure()
     results += trace.measure() + graphs.measure(corpus("allison", "en-us", 16000), allison)
     results += analyze.measure(allison) + planted_faults.measure()
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)

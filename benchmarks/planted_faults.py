@@ -9,10 +9,7 @@ planted clips among as many first ones as were planted. `planted_fault_recall` i
 
 import argparse
 import math
-import shutil
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,9 @@ import pandas as pd
 import soundfile
 import soxr
 from rich.console import Console
-from scipy.signal import lfilter
 
+from tts_lab.analysis import faults
+from tts_lab.analysis.faults import Clip
 from tts_lab.analysis.measuring import Ears, measure_all
 from tts_lab.analysis.ranking import rank
 from tts_lab.analysis.table import make_table
@@ -36,76 +34,13 @@ SHARE = 0.05
 WORST = 0.1
 
 
-@dataclass
-class Clip:
-    """One recording and what is written beside it."""
-
-    id: str
-    text: str
-    path: Path
-
-    def read(self) -> tuple[np.ndarray, int]:
-        return soundfile.read(self.path, dtype="float32")
-
-
-Plant = Callable[[Clip, list[Clip], np.random.Generator], tuple[np.ndarray, int]]
-"""A clip, all clips of the corpus and chance, to other samples and the rate for their header."""
-
-
-def clipped(clip: Clip, _: list[Clip], rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Raised until 1 to 5 % of its samples are cut off; every other one then turned down by half."""
-    audio, rate = clip.read()
-    audio = np.clip(audio / np.quantile(np.abs(audio), 1 - rng.uniform(0.01, 0.05)), -1, 1)
-    return audio * rng.choice([0.5, 1.0]), rate
-
-
-def noisy(clip: Clip, clips: list[Clip], rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """10 dB under the speech: pink noise, as of ventilation, or babble of six other clips played backwards."""
-    audio, rate = clip.read()
-    if rng.random() < 0.5:
-        # P. Kellet's filter of white noise: -3 dB an octave.
-        noise = lfilter(
-            [0.049922, -0.095993, 0.050612, -0.004408],
-            [1, -2.494956, 2.017265, -0.522189],
-            rng.normal(size=len(audio) + rate),
-        )[rate:]
-    else:
-        voices = [clips[i].read()[0][::-1] for i in rng.choice(len(clips), 6, replace=False)]
-        noise = sum(np.roll(np.resize(voice, len(audio)), rng.integers(len(audio))) / voice.std() for voice in voices)
-    # Speech is what stands over a tenth of the peak of its envelope; pauses do not count for its level.
-    envelope = np.sqrt(np.convolve(audio**2, np.full(rate // 50, 50 / rate), "same"))
-    speech = np.sqrt(np.mean(audio[envelope > 0.1 * envelope.max()] ** 2))
-    mixed = audio + noise / noise.std() * speech * 10 ** (-10 / 20)
-    return mixed / max(1.0, np.abs(mixed).max() / 0.95), rate
-
-
-def wrong_header(clip: Clip, _: list[Clip], rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Half of them the old samples under a header 1.378 times too high (22.05 kHz for 16), the other half samples
-    of that rate under the header that all have: nothing in the header tells those."""
-    audio, rate = clip.read()
-    other = round(rate * 22050 / 16000)
-    return (audio, other) if rng.random() < 0.5 else (soxr.resample(audio, rate, other), rate)
-
-
-def half_silent(clip: Clip, _: list[Clip], rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """The first, middle or last half gone, but for hiss at -70 dBFS."""
-    audio, rate = clip.read()
-    begin = int(rng.choice([0.0, 0.25, 0.5]) * len(audio))
-    half = len(audio) // 2
-    audio[begin : begin + half] = rng.normal(size=half) * 10 ** (-70 / 20)
-    return audio, rate
-
-
 def another_speaker(clip: Clip, _: list[Clip], __: np.random.Generator) -> tuple[np.ndarray, int]:
     """The same words in the voice of joe, a man, at the clip's own level and rate."""
     from tts_lab.voices.speak import say
 
     audio, rate = clip.read()
-    spoken = clip.path.parent / f".{clip.id}.joe.wav"
-    try:
-        other, its_rate = soundfile.read(say("joe", clip.text, spoken), dtype="float32")
-    finally:
-        spoken.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        other, its_rate = soundfile.read(say("joe", clip.text, Path(scratch) / "joe.wav"), dtype="float32")
     other = soxr.resample(other, its_rate, rate)
     return np.clip(other * (audio.std() / other.std()), -1, 1), rate
 
@@ -127,43 +62,8 @@ def music(clip: Clip, _: list[Clip], rng: np.random.Generator) -> tuple[np.ndarr
     return np.clip(out * (audio.std() / out.std()), -1, 1), rate
 
 
-PLANTS: dict[str, Plant] = {
-    "clipped": clipped,
-    "noisy": noisy,
-    "wrong sample rate header": wrong_header,
-    "half-silent": half_silent,
-    "another speaker": another_speaker,
-    "music": music,
-}
-TEXTS = ("swapped transcripts", "doubled text")
-KINDS = (*TEXTS, *PLANTS)
-
-
-def spoil(clips: list[Clip], kinds: dict[str, int], folder: Path, seed: int) -> dict[str, str]:
-    """Write the corpus to `folder` with so many clips of each kind spoilt; id to kind of those that are."""
-    rng = np.random.default_rng([seed, zlib.crc32("".join(kinds).encode())])
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "wavs").mkdir(parents=True)
-    chosen = iter(rng.permutation(len(clips)))
-    planted: dict[str, str] = {}
-    texts = {clip.id: clip.text for clip in clips}
-    for kind, count in kinds.items():
-        some = [clips[next(chosen)] for _ in range(count)]
-        planted |= {clip.id: kind for clip in some}
-        if kind == "swapped transcripts":
-            turned = some[1:] + some[:1] if count > 1 else [clips[next(chosen)]]
-            texts |= {clip.id: other.text for clip, other in zip(some, turned, strict=True)}
-        elif kind == "doubled text":
-            texts |= {clip.id: f"{clip.text} {clip.text}" for clip in some}
-    for clip in clips:
-        if (plant := PLANTS.get(planted.get(clip.id, ""))) is not None:
-            audio, rate = plant(clip, clips, rng)
-            soundfile.write(folder / "wavs" / f"{clip.id}.wav", audio, rate, "PCM_16")
-        else:
-            (folder / "wavs" / f"{clip.id}{clip.path.suffix}").symlink_to(clip.path.resolve())
-    lines = "".join(f"{id}|{text}\n" for id, text in texts.items())
-    (folder / "metadata.csv").write_text(lines, encoding="utf-8")
-    return planted
+PLANTS = faults.PLANTS | {"another speaker": another_speaker, "music": music}
+KINDS = (*faults.TEXTS, *PLANTS)
 
 
 def review_list(source: Path, work: Path, voice: str, ears: Ears | None, jobs: int | None = None) -> pd.DataFrame:
@@ -190,17 +90,17 @@ def try_all(
 ) -> pd.DataFrame:
     """A row for each kind alone, for swapped transcripts once more with `ears`, and for each kind in a corpus that
     has all of them: `planted, recall, precision, missed`."""
-    clips = [Clip(row.id, row.text, row.audio) for row in read_manifest(source).rows]
-    count = max(2, round(SHARE * len(clips)))
+    clips = len(read_manifest(source).rows)
+    count = max(2, round(SHARE * clips))
     rows = {}
     for kind in KINDS:
-        planted = spoil(clips, {kind: count}, work / "source", seed)
+        planted = faults.spoil(source, work / "source", {kind: count}, seed, PLANTS)
         rows[kind] = score(review_list(work / "source", work / "corpus", voice, None, jobs), planted, kind)
         if ears is not None and kind == "swapped transcripts":
             heard = review_list(work / "source", work / "corpus", voice, ears, jobs)
             rows[f"{kind}, with speech recognition"] = score(heard, planted, kind)
-    each = max(1, round(SHARE * len(clips) / len(KINDS)))
-    planted = spoil(clips, dict.fromkeys(KINDS, each), work / "source", seed)
+    each = max(1, round(SHARE * clips / len(KINDS)))
+    planted = faults.spoil(source, work / "source", dict.fromkeys(KINDS, each), seed, PLANTS)
     together = review_list(work / "source", work / "corpus", voice, ears, jobs)
     found = [score(together, planted, kind) for kind in KINDS]
     rows["all kinds together"] = {

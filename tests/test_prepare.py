@@ -216,6 +216,37 @@ def test_speakers_are_numbered_by_name(tmp_path):
     assert Corpus.load(tmp_path / "out").speakers == made.speakers
 
 
+def test_ids_of_the_manifest_are_used_as_they_are(tmp_path):
+    """The ids are those of another text, so that the front end cannot have made them."""
+    source = copy_samples(tmp_path / "source", 5)
+    ids = [FRONTEND.encode(line.split("|")[1]).ids for line in LINES[10:15]]
+    ids[3] = [1, 0, 256, 0, 2]
+    ids[4] = [1, 0, 2]
+    lines = [f"{line}|{' '.join(map(str, own))}" for line, own in zip(LINES[:5], ids, strict=True)]
+    (source / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    made, said = run(source, tmp_path / "out")
+    assert [u.phoneme_ids for u in made.utterances] == ids[:3] and "phoneme ids" in said
+    assert [u.text for u in made.utterances] == [line.split("|")[1] for line in LINES[:3]]
+    spoken = [FRONTEND.encode(line.split("|")[1]).phonemes for line in LINES[10:13]]
+    assert [u.phonemes for u in made.utterances] == spoken
+    assert [q.where for q in made.quarantined] == ["metadata.csv line 4", "metadata.csv line 5"]
+    assert "phoneme_ids holds 256, and the voice has 256 symbols (0 to 255)" in made.quarantined[0].reason
+    assert "nothing to pronounce" in made.quarantined[1].reason
+
+
+def test_letters_as_symbols(tmp_path):
+    """Raw codepoints, in the order of Unicode's decomposition as stock Piper has it: the accent is a symbol."""
+    source = copy_samples(tmp_path / "source", 3)
+    lines = [line.split("|")[0] + "|" + text for line, text in zip(LINES, ("caf\u00e9", "ab", "ba"), strict=False)]
+    (source / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    symbols = {"_": [0], "^": [1], "$": [2], "a": [3], "b": [4], "c": [5], "e": [6], "f": [7], "\u0301": [8]}
+    letters = Frontend(phoneme_type="text", phoneme_id_map=symbols, num_symbols=9)
+    made, _ = run(source, tmp_path / "out", frontend=letters)
+    assert [u.phonemes for u in made.utterances] == [["c", "a", "f", "e", "\u0301"], ["a", "b"], ["b", "a"]]
+    assert made.utterances[0].phoneme_ids == [1, 0, 5, 0, 3, 0, 7, 0, 6, 0, 8, 0, 2]
+    assert Frontend.from_dict(Corpus.load(tmp_path / "out").frontend) == letters
+
+
 def test_too_small_a_corpus_is_refused_and_its_report_kept(tmp_path):
     source = copy_samples(tmp_path / "source", 2)
     with pytest.raises(UserError, match="too small to train: 2 of 2 utterances .* at least 3 are needed"):
@@ -345,7 +376,7 @@ def test_bad_settings_and_folders_are_told(tmp_path, twelve):
         run(source, tmp_path / "x", frontend=Frontend("xx-nope"))
     with pytest.raises(UserError, match="there is no corpus here"):
         Corpus.load(tmp_path)
-    (tmp_path / "corpus.json").write_text('{"format": 1}')
+    (tmp_path / "corpus.json").write_text(json.dumps({"format": corpus_module.FORMAT}))
     with pytest.raises(UserError, match="is no corpus"):
         Corpus.load(tmp_path)
     (tmp_path / "corpus.json").write_text('{"format": 99}')

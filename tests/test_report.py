@@ -17,6 +17,7 @@ from test_players import Audio, heard
 from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance
 from tts_lab.errors import UserError
 from tts_lab.notebook import comparison, plots
+from tts_lab.notebook.picture import WIDTH
 from tts_lab.notebook.report import write_report
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
@@ -184,7 +185,7 @@ def test_an_outlier_does_not_flatten_the_curve_and_is_told():
 
 def test_a_picture_shows_itself_in_a_notebook_without_pyplot():
     png = plots.durations({"training": [1.0, 2.0], "validation": []})._repr_png_()
-    assert imread(BytesIO(png)).shape[1] == pytest.approx(plots.WIDTH * 110, abs=1)
+    assert imread(BytesIO(png)).shape[1] == pytest.approx(WIDTH * 110, abs=1)
 
 
 def test_runs_that_train_alike_lie_on_one_another():

@@ -159,6 +159,30 @@ def test_batches_hold_what_they_say(small_corpus):
             )
 
 
+def test_weights_of_the_corpus_reach_the_batches(small_corpus):
+    """Over many epochs a clip that weighs 0.25 is drawn a quarter as often; a loader that starts late agrees."""
+    corpus = Corpus.load(small_corpus)
+    for number, utterance in enumerate(corpus.utterances):
+        utterance.weight = 0.25 if number % 2 else 1.0
+    config = TrainConfig(small_corpus, max_epochs=40, **(TINY | {"batch_size": 1, "buckets": 2}))
+    data = CorpusData(corpus, PRESETS["tiny"], config)
+    drawn = dict.fromkeys(range(len(data.utterances)), 0)
+    for number in range(data.total_steps):
+        for row in data.schedule.batch(number).rows:
+            assert len({data.utterances[i].weight for i in row}) == 1
+            for i in row:
+                drawn[i] += 1
+    trained = {i for bucket in data.train_plan for row in bucket.rows for i in row}
+    heavy, light = ([drawn[i] for i in trained if data.utterances[i].weight == w] for w in (1.0, 0.25))
+    assert set(heavy) == {40} and np.mean(light) == pytest.approx(10, rel=0.12) and min(light) > 0
+    late = CorpusData(corpus, PRESETS["tiny"], config)
+    late.first_step = 30
+    straight = [batch for step, (batch,) in zip(range(33), data.train_dataloader(), strict=False) if step >= 30]
+    resumed = [batch for _, (batch,) in zip(range(3), late.train_dataloader(), strict=False)]
+    for one, other in zip(straight, resumed, strict=True):
+        assert torch.equal(one.phonemes, other.phonemes) and torch.equal(one.segment, other.segment)
+
+
 def test_several_speakers_train(small_corpus, tmp_path):
     corpus = Corpus.load(small_corpus)
     for number, utterance in enumerate(corpus.utterances):

@@ -6,6 +6,7 @@ text of two sentences: their ids one after another. The order of batches is a fu
 number alone: a resumed run needs no saved state to go on with the same data.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -129,11 +130,19 @@ class Schedule:
 
     An epoch shuffles each bucket and then the order of batches; a bucket's last batch is filled up from the
     front of its own shuffle, so that every batch is whole.
+
+    ``weights``, of every utterance the plan was made from, say how often an epoch draws it: of rows that weigh 0.5
+    every epoch draws another half (rounded up, a bucket), and those that weigh 2 come twice. A row's utterances
+    must weigh the same (see ``groups`` of ``plan``).
     """
 
-    def __init__(self, buckets: Sequence[Bucket], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, buckets: Sequence[Bucket], batch_size: int, seed: int, weights: Sequence[float] | None = None
+    ) -> None:
         self.buckets, self.batch_size, self.seed = list(buckets), batch_size, seed
-        self.batches_per_epoch = sum(-(-len(bucket.rows) // batch_size) for bucket in buckets)
+        self.alike = [_by_weight(bucket, weights) for bucket in buckets]
+        drawn = [sum(_drawn(rows, weight) for weight, rows in alike.items()) for alike in self.alike]
+        self.batches_per_epoch = sum(-(-count // batch_size) for count in drawn)
 
     def batch(self, number: int) -> BatchPlan:
         """Batch ``number`` of the run, from 0."""
@@ -145,8 +154,22 @@ class Schedule:
     def _epoch(self, epoch: int) -> list[tuple[Bucket, tuple[tuple[int, ...], ...]]]:
         draw = np.random.default_rng([self.seed, epoch])
         batches = []
-        for bucket in self.buckets:
-            order = draw.permutation(len(bucket.rows))
+        for bucket, alike in zip(self.buckets, self.alike, strict=True):
+            parts = [np.resize(draw.permutation(rows), _drawn(rows, weight)) for weight, rows in alike.items()]
+            order = parts[0] if len(parts) == 1 else draw.permutation(np.concatenate(parts))
             chosen = np.resize(order, (-(-len(order) // self.batch_size), self.batch_size))
             batches += [(bucket, tuple(bucket.rows[i] for i in batch)) for batch in chosen]
         return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def _by_weight(bucket: Bucket, weights: Sequence[float] | None) -> dict[float, list[int]]:
+    """Weight to the positions of the bucket's rows that have it."""
+    alike: dict[float, list[int]] = {}
+    for position, row in enumerate(bucket.rows):
+        alike.setdefault(weights[row[0]] if weights else 1.0, []).append(position)
+    return alike
+
+
+def _drawn(rows: Sequence[int], weight: float) -> int:
+    """How many rows of that weight an epoch draws; as many in each, for a batch's number says its epoch."""
+    return math.ceil(round(weight * len(rows), 6))

@@ -8,7 +8,7 @@ word, a symbol that the id map does not hold, is counted here and handed back.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,14 @@ class Frontend:
             ids += self._piper.phonemes_to_ids([symbol for symbol in phonemes if symbol in known])
         phonemes = [symbol for sentence in sentences for symbol in sentence]
         return Encoding(phonemes, ids, dict(Counter(symbol for symbol in phonemes if symbol not in known)))
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """The symbols that ids stand for, padding and ends of sentences left out; `#17` for an id of no symbol."""
+        return [symbol for i in ids if (symbol := self._symbols.get(i, f"#{i}")) not in NOT_SYMBOLS]
+
+    @cached_property
+    def _symbols(self) -> dict[int, str]:
+        return {i: symbol for symbol, ids in self.phoneme_id_map.items() for i in ids}
 
     @classmethod
     def from_voice(cls, config: Path | str) -> "Frontend":

@@ -202,7 +202,7 @@ def _frame(parts: dict[str, Any]) -> pd.DataFrame:
 
 def _csv(table: pd.DataFrame) -> str:
     flat = table.assign(
-        timbre=[" ".join(f"{part:.4g}" for part in timbre) if timbre else "" for timbre in table["timbre"]],
+        timbre=[" ".join(f"{part:.6g}" for part in timbre) if timbre else "" for timbre in table["timbre"]],
         reasons=["\n".join(reasons) for reasons in table["reasons"]],
     )
     page = StringIO()

@@ -73,7 +73,7 @@ def _line(found: pd.DataFrame, x: str, column: str) -> Verdict:
         f"{found[column][worst]:.1f} s where the line says {said:.1f}."
     )
     if not ok:
-        words = f"No line: the same length of text takes now long, now short. {words}"
+        words = f"No clear line: the same length of text takes now long, now short. {words}"
     numbers = {"explained": explained, "slope": slope, "intercept": intercept, "farthest": float(worst)}
     return Verdict(name, bool(ok), words, rule, numbers)
 

@@ -12,8 +12,10 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
+import soundfile
 from rich.console import Console
 
 from tts_lab.analysis.measures import VERSION, Measures, measure
@@ -45,10 +47,18 @@ class Measured:
     """Why it could not be measured: cause and fix."""
 
 
-def measure_file(path: Path | str) -> Measured:
-    """Decode and measure one recording."""
+class Part(NamedTuple):
+    """What is measured for one utterance."""
+
+    path: Path
+    cut: tuple[float, float] | None = None
+    """Begin and end in seconds of the part that review left of it."""
+
+
+def measure_file(path: Path | str, cut: tuple[float, float] | None = None) -> Measured:
+    """Decode and measure one recording, or its seconds `cut`, begin and end."""
     try:
-        audio, rate, _ = decode(Path(path).read_bytes(), ANYTHING)
+        audio, rate, _ = decode(Path(path).read_bytes(), ANYTHING, cut)
     except OSError as error:
         return Measured(None, problem=f"{path} cannot be read ({error.strerror}); bring it back or prepare again")
     except Unusable as reason:
@@ -75,11 +85,15 @@ def measure_all(
         raise UserError(f"Nothing can be measured with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     journal = _Journal(corpus.folder / JOURNAL)
-    paths = {u.id: (corpus.folder / u.recording).resolve() for u in corpus.utterances if u.recording}
+    paths = {
+        u.id: Part((corpus.folder / u.recording).resolve(), u.cut and tuple(u.cut))
+        for u in corpus.utterances
+        if u.recording
+    }
     kept = list(paths)
     for q in corpus.quarantined:
         if q.recording and q.id not in paths:
-            paths[q.id] = (corpus.folder / q.recording).resolve()
+            paths[q.id] = Part((corpus.folder / q.recording).resolve())
     keys: dict[str, str | None] = {}
     with Progress(console, len(paths), "measured") as progress:
         new = _unmeasured(paths, keys, journal, progress)
@@ -88,12 +102,12 @@ def measure_all(
             progress.advance()
     if ears is not None:
         _listen(ears, {id: paths[id] for id in kept if keys[id]}, keys, journal, console)
-    return {id: journal.found(key, ears) if key else measure_file(paths[id]) for id, key in keys.items()}
+    return {id: journal.found(key, ears) if key else measure_file(*paths[id]) for id, key in keys.items()}
 
 
 def _unmeasured(
-    paths: dict[str, Path], keys: dict[str, str | None], journal: "_Journal", progress: Progress
-) -> Iterator[tuple[str, Path]]:
+    paths: dict[str, Part], keys: dict[str, str | None], journal: "_Journal", progress: Progress
+) -> Iterator[tuple[str, Part]]:
     """Hash one recording after another, filling `keys` (None: unreadable), and give those that are not known."""
     given: set[str] = set()
     for id, path in paths.items():
@@ -105,20 +119,30 @@ def _unmeasured(
         yield key, path
 
 
-def _work(rows: Sequence[tuple[str, Path]]) -> list[tuple[str, Measured]]:
-    return [(key, measure_file(path)) for key, path in rows]
+def _work(rows: Sequence[tuple[str, Part]]) -> list[tuple[str, Measured]]:
+    return [(key, measure_file(*part)) for key, part in rows]
 
 
 def _listen(
-    ears: Ears, paths: dict[str, Path], keys: dict[str, str | None], journal: "_Journal", console: Console
+    ears: Ears, paths: dict[str, Part], keys: dict[str, str | None], journal: "_Journal", console: Console
 ) -> None:
     by_key = {keys[id]: path for id, path in paths.items()}
     with Progress(console, len(by_key), "listened to") as progress:
         for key, path in by_key.items():
             measured = journal.found(key, ears)
             if measured.heard is None and measured.measures is not None:
-                journal.add({"key": key, "ears": _name(ears), "heard": ears([path])[0]})
+                journal.add({"key": key, "ears": _name(ears), "heard": _hear(ears, path)})
             progress.advance()
+
+
+def _hear(ears: Ears, part: Part) -> str:
+    if part.cut is None:
+        return ears([part.path])[0]
+    rate = soundfile.info(part.path).samplerate
+    first, last = (round(second * rate) for second in part.cut)
+    with TemporaryDirectory() as folder:  # ears take files
+        soundfile.write(wav := Path(folder, "part.wav"), *soundfile.read(part.path, start=first, stop=last))
+        return ears([wav])[0]
 
 
 def _name(ears: Ears) -> str:
@@ -128,10 +152,11 @@ def _name(ears: Ears) -> str:
     return f"{ears.__module__}.{ears.__qualname__}"
 
 
-def _key(path: Path) -> str | None:
+def _key(part: Part) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:24]
+        with part.path.open("rb") as file:
+            key = hashlib.file_digest(file, "sha256").hexdigest()[:24]
+            return key + "-{:g}-{:g}".format(*part.cut) if part.cut else key
     except OSError:
         return None
 

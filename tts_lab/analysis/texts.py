@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,18 +14,22 @@ from tts_lab.analysis.words import plain_words
 
 ALIKE = 0.8
 """Least likeness of near duplicates: twice the words in common, in order, over the words of both."""
-BUCKET = 400
-"""Texts that share a rare word and are all compared to each other; of more, only neighbours by spelling."""
+BUCKET, NEIGHBOURS = 400, 40
+"""Up to so many texts that share a rare word are all compared to each other; of more, each with so many neighbours by
+spelling, read forwards and backwards."""
+PARTNERS = 20
+"""Near duplicates that are listed for one text out of one bucket: a corpus of one sentence with ten thousand names in
+it would list millions."""
 REPEATED_SHARE, NEAR_SHARE = 0.05, 0.2
 """Shares of the clips: beyond, an hour of recording holds much less than an hour of language."""
 
 SURPRISES = {
     "digits": r"\d[\d.,:/-]*\d|\d",
-    "abbreviation": r"\b(?:Mrs?|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|ca|bzw|usw|Nr|Str|approx|dept|est|Inc|Ltd)\.|"
+    "abbreviations": r"\b(?:Mrs?|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|ca|bzw|usw|Nr|Str|approx|dept|est|Inc|Ltd)\.|"
     r"\b(?:e\.g|i\.e|a\.m|p\.m|z\.B|d\.h|u\.a)\.",
     "capitals": r"\b[^\W\d_]*[A-ZÄÖÜА-Я]{2,}[^\W\d_]*\b",
-    "symbol": r"[%&@#+=*_<>^~€$£¥|\\{}§°©®™→•/]|\[\[|\]\]",
-    "address": r"\bhttps?://\S+|\bwww\.\S+|\S+@\S+\.\S+",
+    "symbols": r"[%&@#+=*_<>^~€$£¥|\\{}§°©®™→•/]|\[\[|\]\]",
+    "addresses": r"\bhttps?://\S+|\bwww\.\S+|\S+@\S+\.\S+",
 }
 """What espeak reads by rules of its own: 1984 as a number or a year, St. as Saint or Street, NASA as a word or letters;
 what stands in [[ ]] Piper takes for phonemes."""
@@ -78,7 +83,9 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
     compared. No pair of texts without a rare word in common is compared: two texts of n words or more that are
     `alike` share so many that one is among the rarest of both (prefix filtering: R. J. Bayardo, Y. Ma, R. Srikant,
     "Scaling Up All Pairs Similarity Search", WWW 2007). Nothing is lost by that, unless more than `BUCKET` texts
-    share such a word: these are put in order of spelling and compared with the `BUCKET` nearest, half of them before.
+    share such a word: these are put in order of their first words, then of their last, and compared with the
+    `NEIGHBOURS` nearest in each.
+    At most `PARTNERS` are listed for a text out of such a comparison.
     """
     from rapidfuzz.distance import Indel
     from rapidfuzz.process import cdist
@@ -89,6 +96,7 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
     # A word becomes one character, the most frequent the lowest, so that rapidfuzz compares words at its full speed.
     code = {word: chr(0x10000 + rank % 0xFFFFF) for rank, (word, _) in enumerate(times.most_common())}
     coded = ["".join(code[word] for word in words) for words in texts]
+    least = alike - 1e-6  # 1 - 2/10 is not 0.8 to a computer
     buckets: dict[tuple[str, int], list[int]] = {}
     for index, text in enumerate(coded):
         # The partner has at least alike/(2 - alike) of the words, and that many in common.
@@ -102,21 +110,31 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
             buckets.setdefault(key, []).append(index)
     pairs: dict[tuple[int, int], float] = {}
     for bucket in buckets.values():
-        if len(bucket) < 2:
-            continue
-        if len(bucket) > BUCKET:
-            bucket.sort(key=lambda index: texts[index])
-        for start in range(0, max(1, len(bucket) - BUCKET // 2), BUCKET // 2):
-            part = bucket[start : start + BUCKET]
+        for part in _comparable(bucket, coded):
             signs = [coded[index] for index in part]
             found = cdist(
-                signs, signs, scorer=Indel.normalized_similarity, score_cutoff=alike, dtype=np.float32, workers=1
+                signs, signs, scorer=Indel.normalized_similarity, score_cutoff=least, dtype=np.float32, workers=1
             )
-            for row, column in zip(*np.nonzero(np.triu(found, 1)), strict=True):
+            found = np.triu(found, 1)
+            for row in np.nonzero((found > 0).sum(axis=1) > PARTNERS)[0]:
+                found[row, np.argsort(-found[row], kind="stable")[PARTNERS:]] = 0
+            for row, column in zip(*np.nonzero(found), strict=True):
                 first, second = sorted((part[row], part[column]))
                 pairs[first, second] = float(found[row, column])
     ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
     return [(str(names[first]), str(names[second]), round(likeness, 4)) for (first, second), likeness in ordered]
+
+
+def _comparable(bucket: list[int], coded: list[str]) -> Iterator[list[int]]:
+    """Parts of `bucket` whose texts are to be compared with each other."""
+    if len(bucket) <= BUCKET:
+        if len(bucket) > 1:
+            yield bucket
+        return
+    for backwards in (1, -1):
+        ordered = sorted(bucket, key=lambda index: coded[index][::backwards])
+        for start in range(0, len(ordered) - NEIGHBOURS // 2, NEIGHBOURS // 2):
+            yield ordered[start : start + NEIGHBOURS]
 
 
 def is_doubled(text: str) -> bool:

@@ -15,6 +15,8 @@ from tts_lab.corpus.speech import VAD_RATE, speech_bounds
 
 LOUDNESS_BLOCK = 0.4
 """Seconds; ITU-R BS.1770 measures in blocks of this length, so shorter clips have no loudness."""
+SLACK = 0.05
+"""Seconds by which a cut may pass the end of its recording."""
 _COARSE = {"PCM_U8": "8-bit", "PCM_S8": "8-bit", "ULAW": "µ-law", "ALAW": "A-law"}
 
 
@@ -31,9 +33,9 @@ class Unusable(Exception):
     """Why a recording is quarantined: cause and fix."""
 
 
-def make_clip(data: bytes, settings: AudioSettings) -> Clip:
-    """A recording's bytes to a clip. Raises `Unusable` with the reason."""
-    audio, rate, notes = decode(data, settings)
+def make_clip(data: bytes, settings: AudioSettings, cut: tuple[float, float] | None = None) -> Clip:
+    """A recording's bytes, or its seconds `cut`, to a clip. Raises `Unusable` with the reason."""
+    audio, rate, notes = decode(data, settings, cut)
     resampled = _resample(audio, rate, settings.sample_rate)
     if rate != settings.sample_rate:
         notes.append(f"resampled from {rate} Hz")
@@ -49,8 +51,13 @@ def make_clip(data: bytes, settings: AudioSettings) -> Clip:
     return Clip(level(resampled, settings, notes), notes)
 
 
-def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[str]]:
-    """Samples float32 (samples,) mono, their rate, and notes of what was converted. Raises `Unusable`."""
+def decode(
+    data: bytes, settings: AudioSettings, cut: tuple[float, float] | None = None
+) -> tuple[np.ndarray, int, list[str]]:
+    """Samples float32 (samples,) mono, their rate, and notes of what was converted. Raises `Unusable`.
+
+    With `cut`, begin and end in seconds, only that part is read and checked: what is cut away may be faulty.
+    """
     if not data:
         raise Unusable("the file is empty (0 bytes); copy or record it again")
     if missing := _missing_bytes(data):
@@ -59,18 +66,17 @@ def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
-            seconds = file.frames / rate
+            frames = _seek(file, cut) if cut else file.frames
+            seconds = frames / rate
             if seconds > 10 * settings.max_seconds:
                 raise Unusable(
                     f"{seconds:.0f} s long; cut it at sentence ends into clips of at most {settings.max_seconds:g} s"
                 )
             if rate < 8000:
                 raise Unusable(f"a sample rate of {rate} Hz is too low for speech; record at 16000 Hz or more")
-            audio = file.read(dtype="float32", always_2d=True)
-            if len(audio) < file.frames:
-                raise Unusable(
-                    f"the file is cut off: {len(audio)} of {file.frames} samples could be decoded; copy it again"
-                )
+            audio = file.read(frames, dtype="float32", always_2d=True)
+            if len(audio) < frames:
+                raise Unusable(f"the file is cut off: {len(audio)} of {frames} samples could be decoded; copy it again")
             bits = 8 if file.subtype in ("PCM_U8", "PCM_S8") else 16
             if file.subtype in _COARSE:
                 notes.append(f"{_COARSE[file.subtype]} recording: its noise is learnt too")
@@ -91,6 +97,19 @@ def decode(data: bytes, settings: AudioSettings) -> tuple[np.ndarray, int, list[
         loudest = f"{20 * np.log10(peak):.0f} dBFS at its loudest" if peak else "every sample is zero"
         raise Unusable(f"silent: {loudest}; record it again, or check the microphone")
     return mono, rate, notes
+
+
+def _seek(file: soundfile.SoundFile, cut: tuple[float, float]) -> int:
+    """Go to where `cut` begins, and return how many frames it has."""
+    begin, end = (round(second * file.samplerate) for second in cut)
+    # The end of a slider may be a rounding past the end of the recording.
+    if begin >= file.frames or end > file.frames + SLACK * file.samplerate:
+        raise Unusable(
+            f"the review cuts it from {cut[0]:.2f} to {cut[1]:.2f} s, and the recording has "
+            f"{file.frames / file.samplerate:.2f} s; review it again"
+        )
+    file.seek(begin)
+    return min(end, file.frames) - begin
 
 
 def check_clipping(audio: np.ndarray, bits: int, notes: list[str], settings: AudioSettings) -> None:

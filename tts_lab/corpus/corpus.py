@@ -14,7 +14,7 @@ import soxr
 
 from tts_lab.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -36,10 +36,14 @@ class Utterance:
     """What was done to the recording, or is odd about it."""
     recording: str = ""
     """Path of the recording it was made from, relative to the corpus folder."""
+    cut: list[float] | None = None
+    """Begin and end of the part of the recording that was used, in seconds; None for all of it."""
     tags: dict[str, str] = field(default_factory=dict)
     """What `tts-lab analyze` calls it, by pitch, pace, monotony, noise, reverberation."""
     description: str = ""
     """The same in one sentence."""
+    weight: float = 1.0
+    """How often an epoch of training draws it: 0.5 is every second epoch on average, 2 twice in each."""
 
 
 @dataclass
@@ -88,10 +92,12 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers."""
+        """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers, weights."""
         parts = [self.sample_rate, sorted(self.speakers.items())]
         for u in self.utterances:
             parts.append([u.id, u.speaker, Path(u.audio).name, u.samples, u.phoneme_ids, u.split])
+        if any(u.weight != 1 for u in self.utterances):
+            parts.append([u.weight for u in self.utterances])
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def symbol_counts(self) -> Counter[str]:

@@ -18,6 +18,7 @@ import av
 import numpy as np
 import soundfile
 
+from tts_lab.corpus.festival import read_festival
 from tts_lab.errors import UserError
 
 ALLISON_CREDIT = (
@@ -131,12 +132,6 @@ def _write_allison(root: Path, wavs: Path) -> list[tuple[str, str]]:
                 soundfile.write(wavs / f"{name}.wav", audio, 16000, subtype="PCM_16")
                 rows.append((name, text))
     return rows
-
-
-def read_festival(text: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of a Festival prompt file: lines `( id "text" )`, the stress marks `+` stripped."""
-    for match in re.finditer(r'^\(\s*(\S+)\s+"(.*)"\s*\)\s*$', text, re.MULTILINE):
-        yield match[1], " ".join(match[2].replace("+", "").replace('\\"', '"').split())
 
 
 def _write_nsh(root: Path, wavs: Path) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ and the settings, so a second run, or one after a crash, does only what is missi
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance, remove_leftovers
-from tts_lab.corpus.manifest import read_manifest
+from tts_lab.corpus.decisions import NAME, Decisions, follow
+from tts_lab.corpus.merge import read_sources, split_sources
 from tts_lab.corpus.pool import in_pool
 from tts_lab.corpus.report import Progress, print_report
 from tts_lab.corpus.rows import Manifest, Row
@@ -27,7 +28,11 @@ from tts_lab.errors import UserError
 class TextFrontend(Protocol):
     """What prepare needs of `tts_lab.frontend.Frontend`."""
 
+    num_symbols: int
+
     def encode(self, text: str) -> Any: ...
+
+    def decode(self, ids: Iterable[int]) -> list[str]: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -40,23 +45,32 @@ def prepare(
     *,
     audio_dir: Path | str | None = None,
     audio_prefix: str | None = None,
+    speaker: str | None = None,
+    weight: str | float | None = None,
+    decisions: Path | str | None = None,
     jobs: int | None = None,
     console: Console | None = None,
 ) -> Corpus:
-    """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`.
+    """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`, or from several, `a+b`.
 
-    `audio_dir` and `audio_prefix` are as in `read_manifest`. `jobs` processes work on the audio (all cores
-    by default; 1 works in this process). Progress and the table of kept and quarantined go to `console`.
-    Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined. A symbol that
-    the id map lacks leaves its utterance kept, since Piper would speak the text without it too, but is noted
+    `audio_dir` and `audio_prefix` are as in `read_manifest`, `speaker` and `weight` as in `merge.Source`; of several
+    corpora each has its part, as `split_sources` tells them. What was decided in review, in the file `decisions` or
+    else in `out`/review.jsonl if that is there, is followed (see `tts_lab.corpus.decisions`). `jobs` processes work
+    on the audio (all cores by default; 1 works in this process). Progress and the table of kept and quarantined go
+    to `console`. Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined. A symbol
+    that the id map lacks leaves its utterance kept, since Piper would speak the text without it too, but is noted
     there and counted in a table.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     out = Path(out)
-    manifest = read_manifest(Path(source), Path(audio_dir) if audio_dir else None, audio_prefix)
+    manifest = read_sources(split_sources(source, audio_dir, audio_prefix, speaker, weight))
     console.print(f"Layout {manifest.layout}: {manifest.why}.", highlight=False, markup=False, soft_wrap=True)
+    if decisions is not None and not Path(decisions).is_file():
+        raise UserError(f"{decisions}: there is no such file of decisions; save the review first, or leave it out.")
+    decisions = Path(decisions) if decisions is not None else out / NAME
+    rejected = follow(Decisions.load(decisions), manifest)
     frontend.encode("a")  # an unknown espeak voice is one error here, and not one for each utterance
     remove_leftovers(out / "audio")
     outcomes: dict[str, Outcome] = {}
@@ -64,7 +78,7 @@ def prepare(
         for outcome in _outcomes(manifest.rows, out, settings, frontend, jobs):
             outcomes[outcome.row.id] = outcome
             progress.advance()
-    corpus = _assemble(manifest, [outcomes[row.id] for row in manifest.rows], out, settings, frontend)
+    corpus = _assemble(manifest, rejected, [outcomes[row.id] for row in manifest.rows], out, settings, frontend)
     corpus.save()
     cached = sum(outcome.cached for outcome in outcomes.values())
     print_report(console, corpus, _missing(outcomes.values()), cached)
@@ -88,9 +102,17 @@ def _outcomes(
 
 
 def _assemble(
-    manifest: Manifest, outcomes: list[Outcome], out: Path, settings: PrepareSettings, frontend: TextFrontend
+    manifest: Manifest,
+    rejected: list[tuple[Row, str]],
+    outcomes: list[Outcome],
+    out: Path,
+    settings: PrepareSettings,
+    frontend: TextFrontend,
 ) -> Corpus:
     quarantined = [Quarantined(problem.id, problem.where, problem.reason) for problem in manifest.problems]
+    quarantined += [
+        Quarantined(row.id, row.where, reason, row.text, os.path.relpath(row.audio, out)) for row, reason in rejected
+    ]
     kept: list[Utterance] = []
     for outcome in outcomes:
         row, reason = outcome.row, outcome.reason
@@ -101,9 +123,11 @@ def _assemble(
             )
         recording = os.path.relpath(row.audio, out)
         if reason is not None:
+            if row.review:
+                reason += f" ({', '.join(row.review)}, and yet it cannot be used)"
             quarantined.append(Quarantined(row.id, row.where, reason, row.text, recording))
             continue
-        notes = list(outcome.notes)
+        notes = [*row.review, *outcome.notes]
         if outcome.missing:
             notes.append("symbols not in the id map: " + " ".join(outcome.missing))
         utterance = Utterance(
@@ -117,6 +141,8 @@ def _assemble(
             split="train",
             notes=notes,
             recording=recording,
+            weight=row.weight,
+            cut=list(row.cut) if row.cut else None,
         )
         kept.append(utterance)
     _note_rates(kept, settings)

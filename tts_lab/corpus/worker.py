@@ -64,6 +64,9 @@ def _outcome(row: Row) -> Outcome:
 
 
 def _encode(outcome: Outcome) -> None:
+    if outcome.row.phoneme_ids is not None:
+        _take_ids(outcome, outcome.row.phoneme_ids)
+        return
     try:
         encoding = _job.frontend.encode(outcome.row.text)
     except UserError as error:
@@ -74,6 +77,20 @@ def _encode(outcome: Outcome) -> None:
         outcome.reason = "the text has nothing to pronounce; write out what is said"
 
 
+def _take_ids(outcome: Outcome, ids: tuple[int, ...]) -> None:
+    """The ids that the manifest gives, in place of the front end's, if the voice has a symbol for each."""
+    symbols = _job.frontend.num_symbols
+    if (largest := max(ids)) >= symbols:
+        outcome.reason = (
+            f"phoneme_ids holds {largest}, and the voice has {symbols} symbols (0 to {symbols - 1}): "
+            "the ids were made for another voice; make them again, or leave the column out"
+        )
+        return
+    outcome.phoneme_ids, outcome.phonemes = list(ids), _job.frontend.decode(ids)
+    if not outcome.phonemes:
+        outcome.reason = "phoneme_ids holds nothing to pronounce; leave the column out, or make the ids again"
+
+
 def _prepare_audio(outcome: Outcome) -> None:
     """Make the clip, or find it made. Beside each .npy lies a .json that is written last: it says "done"."""
     try:
@@ -81,12 +98,14 @@ def _prepare_audio(outcome: Outcome) -> None:
     except OSError as error:
         outcome.reason = outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
         return
-    name = hashlib.sha256(_job.salt + data).hexdigest()[:24]
+    # Clips that are not cut keep the names they always had.
+    cut = "cut {} {} ".format(*outcome.row.cut).encode() if outcome.row.cut else b""
+    name = hashlib.sha256(_job.salt + cut + data).hexdigest()[:24]
     record_path = _job.folder / "audio" / f"{name}.json"
     record = _read_record(record_path)
     outcome.cached = record is not None
     if record is None:
-        record = _make(data, record_path)
+        record = _make(data, record_path, outcome.row.cut)
     outcome.audio = f"audio/{name}.npy"
     outcome.samples, outcome.notes = record["samples"], record["notes"]
     outcome.reason = outcome.reason or record["reason"]
@@ -100,12 +119,12 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _make(data: bytes, path: Path) -> dict[str, Any]:
+def _make(data: bytes, path: Path, cut: tuple[float, float] | None) -> dict[str, Any]:
     from tts_lab.corpus.audio import Unusable, make_clip  # scipy and soxr: only workers pay for them
 
     record: dict[str, Any] = {"reason": None, "samples": 0, "notes": []}
     try:
-        clip = make_clip(data, _job.settings)
+        clip = make_clip(data, _job.settings, cut)
     except Unusable as reason:
         record["reason"] = str(reason)
     else:

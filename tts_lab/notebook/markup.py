@@ -10,6 +10,24 @@ _HEAD = "padding:4px 16px 4px 0;border-bottom:1px solid;font-weight:600;vertical
 _BODY = "padding:4px 16px 4px 0;vertical-align:top;"
 
 
+CSS = """
+:root { color-scheme: light dark; --ground: #fff; --ink: #222; --quiet: #666; --line: #ddd; --note: #f4f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #16181c; --ink: #d7dade; --quiet: #9aa0a8; --line: #343840; --note: #1f2329; } }
+body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 62rem; background: var(--ground); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 3rem 0 .6rem; }
+.lead { font-size: 1.1rem; } .quiet, caption, small { color: var(--quiet); }
+.note { background: var(--note); border-left: 3px solid var(--line); padding: .6rem .9rem; margin: .8rem 0; }
+table.data { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; margin: .6rem 0; }
+table.data th, table.data td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
+table.data th:first-child, table.data td:first-child { text-align: left; padding-left: 0; }
+table.data.words td, table.data.words th { text-align: left; } table.data .target td { font-style: italic; }
+img { max-width: 100%; height: auto; display: block; margin: .6rem 0; } summary { cursor: pointer; }
+.wide { overflow-x: auto; } code { font-size: .92em; } footer { margin-top: 4rem; }
+"""
+
+
 @dataclass(frozen=True)
 class Html:
     """A piece of a page. Jupyter shows it as such when it is a cell's last value; `str()` gives the markup."""
@@ -48,3 +66,12 @@ def table(rows: Sequence[Mapping[str, object]], empty: str = "Nothing.", **forms
             cells.append(f'<{tag} style="{style}text-align:{side}">{escape(text)}</{tag}>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return Html(f'<table style="border-collapse:collapse">{"".join(lines)}</table>')
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """A whole page that needs nothing else: `title` is text, `body` is markup, `style` is CSS added to the house's."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}{style}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
+    )

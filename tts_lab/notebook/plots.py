@@ -1,64 +1,22 @@
 """Pictures: each function takes data and returns one figure, wide enough for a notebook, readable without colour.
 
-Colours are Okabe and Ito's, which stay apart for every common kind of colour blindness, and every line has a label or
-a marker of its own as well. Figures are made without pyplot: nothing is kept open, and a cell shows a figure exactly
-when it is the cell's value.
+The look they share is in `picture`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0f7ac0", "#e08e00", "#009e73", "#d55e00", "#b8609a", "#8a8a8a"
-WIDTH = 9.0  # inches; about 900 pixels, the width of a notebook's cell
-_LIGHT, _DARK = ("#ffffff", "#222222"), ("#16181c", "#d7dade")
-
-
-class Picture(Figure):
-    """A figure that Jupyter shows as a PNG, whatever backend is set, and that can be drawn for a dark page."""
-
-    def png(self, dark: bool = False, dpi: int = 110) -> bytes:
-        """The picture as PNG. `dark` draws text and frames in light ink on dark; the data keep their colours."""
-        ground, ink = _DARK if dark else _LIGHT
-        self.set_facecolor(ground)
-        for axes in self.axes:
-            axes.set_facecolor(ground)
-            axes.tick_params(colors=ink, which="both")
-            for spine in axes.spines.values():
-                spine.set_color(ink)
-            if legend := axes.get_legend():
-                legend.get_frame().set(facecolor=ground, edgecolor="none")
-        for text in self.findobj(Text):
-            text.set_color(ink)
-        page = BytesIO()
-        self.savefig(page, format="png", dpi=dpi, facecolor=ground)
-        return page.getvalue()
-
-    def _repr_png_(self) -> bytes:
-        return self.png()
-
-
-def _panels(rows: int, columns: int, height: float, **how) -> tuple[Picture, np.ndarray]:
-    """A picture of rows x columns panels, `height` inches in all, and its axes as an array of that shape."""
-    picture = Picture(figsize=(WIDTH, height), layout="constrained")
-    axes = picture.subplots(rows, columns, squeeze=False, **how)
-    for panel in axes.flat:
-        panel.spines[["top", "right"]].set_visible(False)
-    return picture, axes
-
-
-def _title(panel: Axes, text: str, size: float = 10.5) -> None:
-    panel.set_title(text, loc="left", fontsize=size, fontweight="bold")
+from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture
+from tts_lab.notebook.picture import headline as _title
+from tts_lab.notebook.picture import sheet as _panels
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -197,6 +155,21 @@ def _decibels(samples: np.ndarray, rate: int) -> np.ndarray:
     return 20 * np.log10(np.maximum(power / max(power.max(), 1e-9), 1e-5))
 
 
+def waveform(panel: Axes, samples: np.ndarray, rate: int) -> None:
+    """Draw the envelope of `samples` (T,), not every sample: a panel is a few hundred pixels wide."""
+    edges = np.linspace(0, len(samples), 400, dtype=int)[:-1]
+    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+    panel.fill_between(edges / rate, low, high, color=BLUE, linewidth=0.4)
+
+
+def spectrogram(panel: Axes, samples: np.ndarray, rate: int) -> None:
+    """Draw `samples` (T,) in decibels, seconds across and kHz up."""
+    panel.imshow(
+        _decibels(samples, rate), origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
+        extent=(0, len(samples) / rate, 0, rate / 2000), interpolation="nearest",
+    )  # fmt: skip
+
+
 def sounds(recordings: Mapping[str, Path]) -> Picture:
     """Waveform above, spectrogram below, one column a recording, all on one scale so that columns can be compared."""
     picture, axes = _panels(2, len(recordings), 3.8, sharex=True, sharey="row", height_ratios=[1, 2])
@@ -205,18 +178,10 @@ def sounds(recordings: Mapping[str, Path]) -> Picture:
     top = max(rate for _, rate in read.values()) / 2000
     for column, (label, (samples, rate)) in enumerate(read.items()):
         wave, spectrum = axes[:, column]
-        # An envelope, not every sample: a column is a few hundred pixels wide.
-        edges = np.linspace(0, len(samples), 400, dtype=int)[:-1]
-        time = edges / rate
-        wave.fill_between(
-            time, np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges), color=BLUE, linewidth=0.4
-        )
+        waveform(wave, samples, rate)
         _title(wave, label)
         wave.set_ylim(-1, 1)
-        spectrum.imshow(
-            _decibels(samples, rate), origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
-            extent=(0, len(samples) / rate, 0, rate / 2000), interpolation="nearest",
-        )  # fmt: skip
+        spectrogram(spectrum, samples, rate)
         spectrum.set(xlim=(0, longest), ylim=(0, top), xlabel="seconds")
     axes[1, 0].set_ylabel("kHz")
     return picture

@@ -26,26 +26,9 @@ from tts_lab.corpus.corpus import Corpus, write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import players, plots
 from tts_lab.notebook.comparison import COLUMNS
-from tts_lab.notebook.markup import cell
+from tts_lab.notebook.markup import cell, document
 
 FIRST = 4  # sentences shown at once; the others fold away
-
-CSS = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #222; --quiet: #666; --line: #ddd; --note: #f4f6f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #16181c; --ink: #d7dade; --quiet: #9aa0a8; --line: #343840; --note: #1f2329; } }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 62rem; background: var(--ground); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 3rem 0 .6rem; }
-.lead { font-size: 1.1rem; } .quiet, caption, small { color: var(--quiet); }
-.note { background: var(--note); border-left: 3px solid var(--line); padding: .6rem .9rem; margin: .8rem 0; }
-table.data { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-table.data th, table.data td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
-table.data th:first-child, table.data td:first-child { text-align: left; padding-left: 0; }
-table.data.words td, table.data.words th { text-align: left; } table.data .target td { font-style: italic; }
-img { max-width: 100%; height: auto; display: block; margin: .6rem 0; } summary { cursor: pointer; }
-.wide { overflow-x: auto; } code { font-size: .92em; } footer { margin-top: 4rem; }
-"""
 
 
 def write_report(workspace: Path) -> Path:
@@ -65,15 +48,8 @@ def write_report(workspace: Path) -> Path:
         _corpus(workspace),
         _provenance(workspace, evaluation),
     ]
-    voice = escape(evaluation.get("voice", "a voice"))
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{voice}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n<body>\n'
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
     path = workspace / "report.html"
-    write_atomically(path, page.encode())
+    write_atomically(path, document(evaluation.get("voice", "a voice"), "\n".join(parts)).encode())
     return path
 
 

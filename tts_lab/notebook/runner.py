@@ -169,6 +169,7 @@ def run_notebook(source: Path, saved: Path, parameters: Mapping[str, object], ti
                 timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
                 on_cell_start=progress.start, on_cell_executed=progress.done, on_cell_error=progress.done,
                 stdout_file=progress, raise_on_iopub_timeout=False,
+                store_widget_state=False,  # it would put every recording that a review panel plays into the notebook
                 extra_arguments=["--log-level=CRITICAL"],  # the kernel's own remarks; what cells say comes another way
             )  # fmt: skip
     except PapermillExecutionError as failure:

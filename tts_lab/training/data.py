@@ -155,10 +155,12 @@ class CorpusData(L.LightningDataModule):
         self._check(train, validation)
         self.utterances = train + validation
         self.lengths = [self._lengths(u) for u in self.utterances]
-        plan = buckets.plan(self.lengths, config.buckets, groups=[(u.split, u.speaker) for u in self.utterances])
+        groups = [(u.split, u.speaker, u.weight) for u in self.utterances]
+        plan = buckets.plan(self.lengths, config.buckets, groups=groups)
         self.train_plan = self._of_split(plan, "train")
         self.validation_plan = self._of_split(plan, "validation")
-        self.schedule = buckets.Schedule(self.train_plan, config.batch_size * processes.world, config.seed)
+        size, weights = config.batch_size * processes.world, [u.weight for u in self.utterances]
+        self.schedule = buckets.Schedule(self.train_plan, size, config.seed, weights)
         self.steps_per_epoch = math.ceil(self.schedule.batches_per_epoch / config.accumulate)
         by_epochs = config.max_epochs * self.steps_per_epoch if config.max_epochs else math.inf
         self.total_steps = int(min(by_epochs, config.max_steps or math.inf))
