@@ -171,7 +171,11 @@ def test_a_dask_cluster_does_the_work(fresh, undisturbed):
     assert len({line["key"] for line in journal(fresh)}) == len(journal(fresh)) == CLIPS
 
 
-def test_a_dead_worker_is_told_and_nothing_is_lost(fresh, undisturbed):
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [(BrokenProcessPool("gone"), "worker process died"), (ValueError("worker lost"), "gave up .* worker lost")],
+)
+def test_a_dead_worker_is_told_and_nothing_is_lost(fresh, undisturbed, cause, told):
     class Dying(ThreadPoolExecutor):
         left = 2
 
@@ -180,10 +184,10 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(fresh, undisturbed):
             if self.left >= 0:
                 return super().submit(*arguments)
             future = Future()
-            future.set_exception(BrokenProcessPool("gone"))
+            future.set_exception(cause)
             return future
 
-    with Dying(1) as pool, pytest.raises(UserError, match="worker process died"):
+    with Dying(1) as pool, pytest.raises(UserError, match=told):
         run(fresh, executor=pool)
     done = len(journal(fresh)) if (fresh.folder / JOURNAL).read_bytes() else 0
     assert run(fresh) == undisturbed and len(journal(fresh)) == CLIPS >= done

@@ -38,7 +38,15 @@ def in_pool(
     rows = iter(rows)
     tasks = iter(lambda: list(islice(rows, ROWS_PER_TASK)), [])
     if executor is not None:
-        yield from _drain(executor, work, tasks, TASKS_IN_FLIGHT)
+        try:
+            yield from _drain(executor, work, tasks, TASKS_IN_FLIGHT)
+        except UserError:
+            raise
+        except Exception as error:  # each engine has its own for a lost machine, as Dask's KilledWorker
+            raise UserError(
+                f"The executor gave up a part of the work ({type(error).__name__}: {error}). What is finished is kept; "
+                "see to its workers (tts_lab installed, the same folders, enough memory) and run it again."
+            ) from error
         return
     jobs = jobs or cores()
     first = list(islice(tasks, 2))
