@@ -18,25 +18,24 @@ from scipy.stats import theilslopes
 from tts_lab.analysis.measures import CEPSTRA
 from tts_lab.analysis.words import plain_words
 
-ODD = 3.0
-MOST = 5.0
+ODD, MOST = 3.0, 5.0
 QUARANTINED = 100.0
 """What a quarantined clip's score starts at, so that these come first."""
 CLIPS_A_GROUP = 40
 """Clips of like length that are compared with each other, about; fewer say too little about what is usual."""
 MOST_GROUPS = 20
 FEWEST = 5
-"""A speaker with fewer clips than this is compared with all of them."""
+"""Speakers with fewer clips than this are compared as one, and without a length model if there are no more in all."""
 CLIPPED = 1e-4
 """Share of samples in flat tops from which a clip is odd; ten times as much is two points more."""
 COMMON = 0.8
 """Share of the clips with the same sample rate from which another rate is odd."""
 REPEATED = 3
+"""Words of a sentence that may not come back in its text; shorter ones do in natural speech."""
 MISHEARD = 0.3
 """Share of words that speech recognition may get wrong: tiny models do in clips of a word or two."""
 REGRESSION_ROWS = 1000
 """Rows that the length model is fitted to, evenly chosen: it looks at every pair of them."""
-
 
 Check = tuple[np.ndarray, Callable[[int], str]]
 """Points (rows,), and the sentence for a row that has some."""
@@ -63,7 +62,7 @@ MEASURED = (
     Measure("loudness", 1.5, 0, "{value:.0f} LUFS, usually {usual:.0f} LUFS: much {side}", ("quieter", "louder")),
     Measure("lead_silence", 0.1, 1, "{value:.1f} s of silence before the first word, usually {usual:.1f} s"),
     Measure("trail_silence", 0.1, 1, "{value:.1f} s of silence after the last word, usually {usual:.1f} s"),
-    Measure("longest_pause", 0.15, 1, "a pause of {value:.1f} s between words, usually {usual:.1f} s at most"),
+    Measure("longest_pause", 0.15, 1, "a pause of {value:.1f} s between words, usually {usual:.1f} s"),
     Measure("speech_share", 0.05, -1, "{value:.0%} of it is speech, usually {usual:.0%}"),
     Measure(
         "bandwidth",
@@ -197,16 +196,18 @@ def _length(table: pd.DataFrame) -> Check:
         return np.zeros(len(table)), str
     chosen = known[np.argsort(said[known], kind="stable")]
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), REGRESSION_ROWS)).astype(int)]
-    slope, start, *_ = theilslopes(spoken[chosen], said[chosen])
+    slope, start = 0.0, np.median(spoken[chosen])
+    if np.ptp(said[chosen]):
+        slope, start, *_ = theilslopes(spoken[chosen], said[chosen])
     expected = np.maximum(start + slope * said, 0.1)
     off, spread = _usual(spoken - expected, _alike(pd.Series(said), table["speaker"]), np.maximum(0.1, 0.07 * expected))
     deviations = (spoken - expected - off) / spread
 
     def sentence(row: int) -> str:
-        verdict = "text is missing from" if deviations[row] > 0 else "there is more text than"
+        verdict = "more is said than the text has" if deviations[row] > 0 else "the text has more than is said"
         return (
             f"{spoken[row]:.1f} s of speech for {said[row]:.0f} phonemes ({said[row] / spoken[row]:.1f} a second), "
-            f"{expected[row]:.1f} s expected: {verdict} what is said, or another's text{_rule(deviations[row])}"
+            f"{expected[row] + off[row]:.1f} s expected: {verdict}, or it is another's{_rule(deviations[row])}"
         )
 
     return _points(deviations), sentence
@@ -216,9 +217,10 @@ def _clipped(table: pd.DataFrame) -> Check:
     share = table["clipped_share"].to_numpy(float)
     with np.errstate(divide="ignore"):
         points = np.where(share >= CLIPPED, 1 + 2 * np.log10(share / CLIPPED), 0.0)
-    return points.clip(
-        0, MOST
-    ), lambda row: f"{share[row]:.2%} of its samples lie in flat tops: clipped ({CLIPPED:.2%} and more is odd)"
+    return (
+        points.clip(0, MOST),
+        lambda row: f"{share[row]:.2%} of its samples lie in flat tops: clipped ({CLIPPED:.2%} and more is odd)",
+    )
 
 
 def _sample_rate(table: pd.DataFrame) -> Check:
