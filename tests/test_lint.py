@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import re
 import shutil
 from pathlib import Path
@@ -220,6 +221,53 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
     with pytest.raises(UserError, match="could not be written: No space left"):
         run(path, fix=True)
     assert sorted(file.name for file in folder.iterdir()) == ["metadata.csv", "wavs"]
+
+
+FORMS = {
+    "metadata.csv": [
+        "".join(f"{name}|{text}\n" for name, text in CLIPS),
+        "".join(f"{name}\t{text}\n" for name, text in CLIPS),
+        "file_name,text\n" + "".join(f'wavs/{name}.flac,"{text}"\n' for name, text in CLIPS),
+    ],
+    "metadata.jsonl": ["".join(json.dumps({"file_name": f"wavs/{n}.flac", "text": t}) + "\n" for n, t in CLIPS)],
+    "txt.done.data": ["".join(f'( {name} "{text}" )\n' for name, text in CLIPS)],
+}
+DAMAGE = [b"|", b",", b'"', b"\n", b"\r", b"\0", b"\x07", b"\xe9", b"\xff\xfe", b"\t", b"../", b"/", b"{", b"\\u0007",
+          b"\\ud83d", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"/" * 40 + b"y" * 300]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_damaged_manifests_are_told_and_never_break_anything(folder, seed):
+    """Bytes put in and taken out at random: a UserError or findings, the same as read_manifest's, and a copy that
+    lint then passes."""
+    draw, told = random.Random(seed), 0
+    for _ in range(60):
+        name, forms = draw.choice(sorted(FORMS.items()))
+        content = bytearray(draw.choice(forms).encode())
+        for _ in range(draw.randint(1, 5)):
+            at = draw.randrange(len(content))
+            content[at : at + draw.choice((0, 0, 1, 20))] = draw.choice(DAMAGE)
+        path, found = manifest(folder, bytes(content), name), []
+        try:
+            result = lint(path, found.append, fix=True)
+        except UserError:
+            continue
+        finally:
+            assert path.read_bytes() == content
+        told += 1
+        json.dumps([finding.message for finding in found], ensure_ascii=False).encode()
+        if result.fixed:
+            again, _ = run(result.fixed)
+            assert (again.bad, again.rows) == (0, result.written)
+            result.fixed.unlink()
+        try:
+            read = read_manifest(path)
+        except UserError:
+            continue
+        assert len(read.rows) == result.rows
+        bad = {finding.where: finding.message for finding in found if finding.bad}
+        assert {problem.where: problem.reason for problem in read.problems} == bad
+    assert told > 30
 
 
 def test_memory_hardly_grows_with_the_lines():

@@ -79,7 +79,7 @@ def test_each_recording_is_measured_as_it_was_recorded(fresh, undisturbed):
 def test_a_second_run_measures_nothing_and_an_edited_corpus_what_is_new(fresh, undisturbed, monkeypatch):
     first = run(fresh)
     measured = []
-    monkeypatch.setattr(measuring, "measure_file", lambda path: measured.append(path) or measure_file(path))
+    monkeypatch.setattr(measuring, "measure_file", lambda path, cut: measured.append(path) or measure_file(path, cut))
     assert run(fresh) == first == undisturbed and not measured
     changed, copied = fresh.utterances[3], fresh.utterances[5]
     path = (fresh.folder / changed.recording).resolve()

@@ -376,7 +376,7 @@ def test_bad_settings_and_folders_are_told(tmp_path, twelve):
         run(source, tmp_path / "x", frontend=Frontend("xx-nope"))
     with pytest.raises(UserError, match="there is no corpus here"):
         Corpus.load(tmp_path)
-    (tmp_path / "corpus.json").write_text('{"format": 1}')
+    (tmp_path / "corpus.json").write_text(json.dumps({"format": corpus_module.FORMAT}))
     with pytest.raises(UserError, match="is no corpus"):
         Corpus.load(tmp_path)
     (tmp_path / "corpus.json").write_text('{"format": 99}')

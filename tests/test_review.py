@@ -51,7 +51,7 @@ def ranked(corpus: Corpus) -> pd.DataFrame:
         "characters": [len(row.text) for row in rows],
         "heard": [None] * len(rows),
         "score": [float(len(rows) - number) for number in range(len(rows))],
-        "reasons": [[f"reason {number}", "another"] for number in range(len(rows))],
+        "reasons": [[getattr(row, "reason", f"reason {number}"), "another"] for number, row in enumerate(rows)],
     }
     return pd.DataFrame(columns, index=pd.Index([row.id for row in rows], name="id")).sample(frac=1, random_state=0)
 
@@ -118,7 +118,7 @@ def test_what_is_pressed_survives_and_prepare_follows_it(nine, tmp_path):
     third = panel(after, rows=9)
     assert "4 of 9 decided" in third.status.value
     rejected = next(row for row in third.rows if row.clip.id == names[3])
-    assert rejected.clip.reasons[0] == "Quarantined: rejected in review: another speaker"
+    assert rejected.clip.reasons[0] == "rejected in review: another speaker"
     rejected.keep.click()
     corrected = next(row for row in third.rows if row.clip.id == names[1])
     corrected.keep.click()

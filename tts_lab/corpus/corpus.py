@@ -121,7 +121,8 @@ class Corpus:
         for u in self.utterances:
             audio = np.clip(soxr.resample(self.waveform(u), self.sample_rate, rate), -1, 1)
             np.save(folder / u.audio, audio)
-            clips.append(replace(u, samples=len(audio)))
+            recording = os.path.relpath(self.folder / u.recording, folder) if u.recording else ""
+            clips.append(replace(u, samples=len(audio), recording=recording))
         settings = self.settings | {"sample_rate": rate}
         made = replace(self, folder=folder, sample_rate=rate, utterances=clips, settings=settings)
         made.save()

@@ -57,6 +57,8 @@ class Lint:
     """Lines in it."""
     changes: Counter[str] = field(default_factory=Counter)
     """What was changed in it, and in how many lines."""
+    notes: list[str] = field(default_factory=list)
+    """What reading it tolerated, as `prepare` says it."""
 
 
 def lint(
@@ -90,7 +92,7 @@ def lint(
     found.layout, found.why = layout.name, layout.why
     if fix and layout.write is None:
         raise UserError(f"{source} is read as {layout.name}, which has no one manifest to correct; name a manifest.")
-    _odd_start(layout, found, say)
+    _odd_start(layout, say)
     check = Check(layout.recordings)
     with _copy(layout if fix else None, found) as out:
         for entry in layout.entries:
@@ -101,8 +103,15 @@ def lint(
                 found.rows += 1
             if out:
                 _write(out, entry, result, layout, check, encoding, found)
-        if out and delimiter:
-            found.changes[f"{_DELIMITERS[delimiter]} made {'commas' if layout.head else '|'}"] = found.written
+        if out:
+            to = "commas" if layout.head else "|"
+            whole = {
+                "byte-order mark removed": int(bool(layout.file.mark)),
+                "header removed": int(layout.header > 0),
+                f"{_DELIMITERS.get(delimiter)} made {to}": found.written if delimiter else 0,
+            }
+            found.changes.update({change: lines for change, lines in whole.items() if lines})
+    found.notes = layout.notes
     if not layout.complete:
         for name in layout.recordings.unnamed():
             say(str(layout.recordings.folder / name), name, "unnamed recording", "no line names it; add one, or ignore")
@@ -124,16 +133,14 @@ def _open(source: Path, audio_dir, audio_prefix, say: Callable[..., None]) -> tu
         return layout, delimiter
 
 
-def _odd_start(layout: Layout, found: Lint, say: Callable[..., None]) -> None:
+def _odd_start(layout: Layout, say: Callable[..., None]) -> None:
     """A byte-order mark and a header that does not belong, which `prepare` skips and other programs do not."""
     if layout.file and layout.file.mark:
         message = f"the file starts with a byte-order mark ({layout.file.mark}); save it as UTF-8 without one"
         say(f"{layout.file.path.name} line 1", "?", "byte-order mark", message)
-        found.changes["byte-order mark removed"] = 1
-    if layout.header:
+    if layout.file and layout.header:
         message = "a header, which stock Piper takes for an utterance; remove the line"
-        say(f"{layout.header[0].name} line {layout.header[1]}", "?", "header", message)
-        found.changes["header removed"] = 1
+        say(f"{layout.file.path.name} line {layout.header}", "?", "header", message)
 
 
 def _write(
@@ -185,7 +192,7 @@ def _converted(text: str, encoding: str | None) -> str:
     """Bytes that are not UTF-8 read as `encoding`. Unchanged where that cannot be, or is a guess too far."""
     try:
         converted = text.encode("utf-8", "surrogateescape").decode(encoding or USUAL)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return text
     # Cyrillic or Greek bytes read as Western letters make words that are nothing but accents.
     letters = [letter for letter in converted if letter.isalpha()]

@@ -24,6 +24,8 @@ def print_lint(source: Path | str, json_file: Path | None = None, **options: Any
         found = lint(source, report, **options)
         summary |= vars(found) | {"source": str(source), "fixed": str(found.fixed) if found.fixed else None}
     print(f"Layout {found.layout}: {found.why}.")
+    for note in found.notes:
+        print(f"Note: {note}")
     print(f"{found.rows} usable, {found.bad} bad" + "".join(f"; {n} × {kind}" for kind, n in found.kinds.most_common()))
     if found.fixed:
         changes = "".join(f"; {change}: {n}" for change, n in found.changes.items())

@@ -107,6 +107,11 @@ def _audio_folder(manifest: Path) -> Path:
     return next((folder for folder in folders if folder.is_dir()), manifest.parent)
 
 
+def _most_are_prompts(survey: Survey) -> bool:
+    first = ["|".join(fields) for fields in survey.sample[:50]]
+    return sum(festival.parse_prompt(line) is not None for line in first) > len(first) / 2
+
+
 def _name_it(survey: Survey, folder: Path) -> bool:
     """Most lines say `wavs/a.wav` rather than `a`."""
     return sum(fields[0].startswith(f"{folder.name}/") for fields in survey.sample) > len(survey.sample) / 2
@@ -121,12 +126,12 @@ def _read_file(path: Path, audio_dir: Path | None, prefix: str | None, strict: b
     if path.suffix.lower() == ".jsonl":
         return tables.read_audio_folder(file, audio_dir)
     survey = Survey.of(file)
-    header = tables.header_of(survey.first[1])
+    header = tables.header_of(file)
     if tables.is_segments(header):
         return tables.read_segments(file, folder, prefix)
     if tables.is_audio_folder(header):
         return tables.read_audio_folder(file, audio_dir)
-    if festival.parse_prompt(survey.first[1]):
+    if _most_are_prompts(survey):
         return festival.read_prompts(file, folder)
     if 2 * survey.piped > survey.lines:
         if audio_dir is None and _name_it(survey, folder):
@@ -138,19 +143,18 @@ def _read_file(path: Path, audio_dir: Path | None, prefix: str | None, strict: b
 def read_otherwise(error: UnknownForm, prefix: str | None) -> tuple[Layout, str] | None:
     """A refused file read with the delimiter that it has, and that delimiter; None unless that is certain.
 
-    It is if the header of segments is written with it, or if all lines hold it and nine in ten have before it the
-    name of a recording that is there.
+    It is if the header of segments is written with it, or if nine lines in ten have before it the name of a recording
+    that is there.
     """
     file = error.file
     for delimiter in "\t;,":
         survey = Survey.of(file, delimiter)
-        if delimiter != "," and tables.is_segments(tables.header_of(survey.first[1], delimiter)):
+        if delimiter != "," and tables.is_segments(tables.header_of(file, delimiter)):
             return tables.read_segments(file, error.audio_dir, prefix, delimiter), delimiter
-        if survey.piped == survey.lines:
-            recordings = Recordings(error.audio_dir)
-            names = [fields[0].strip().strip('"') for fields in survey.sample]
-            if sum(recordings.find(name) is not None for name in names) >= 0.9 * len(names):
-                return read_pipes(file, error.audio_dir, survey, delimiter), delimiter
+        recordings = Recordings(error.audio_dir)
+        names = [fields[0].strip().strip('"') for fields in survey.sample if len(fields) > 1]
+        if sum(bool(name) and recordings.find(name) is not None for name in names) >= 0.9 * len(survey.sample):
+            return read_pipes(file, error.audio_dir, survey, delimiter), delimiter
     return None
 
 

@@ -83,7 +83,7 @@ def read_pipes(file: TextFile, audio_dir: Path, survey: Survey | None = None, de
     layout = Layout(columns.layout, columns.why, Recordings(audio_dir), (), file.notes)
     if named:
         layout.notes.append(f"{name} line {survey.first[0]} is a header ({'|'.join(top)}) and was skipped.")
-        layout.header = file.path, survey.first[0]
+        layout.header = survey.first[0]
     if columns.ids is not None:
         layout.notes.append(f"Column {columns.ids + 1} of {name} holds phoneme ids, which are used as they are.")
     elif width > 3:

@@ -96,8 +96,8 @@ class Layout:
     """An entry as a line of the manifest; None where there is no manifest to write."""
     head: str = ""
     """The line that a manifest of this layout starts with."""
-    header: tuple[Path, int] | None = None
-    """File and line of a header that the layout does not want."""
+    header: int = 0
+    """Line of a header that the layout does not want."""
     file: TextFile | None = None
     """The manifest, where it is one file."""
     delimited: bool = False

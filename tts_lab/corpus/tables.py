@@ -22,9 +22,13 @@ _LONGEST_QUOTE = 20
 """Lines that one quoted text may span; a quote that is never closed must not swallow the rest of the file."""
 
 
-def header_of(line: str, delimiter: str = ",") -> list[str]:
-    """The column names of a header line, in lower case."""
-    return [name.strip().strip('"').lower() for name in line.split(delimiter)]
+def header_of(file: TextFile, delimiter: str = ",") -> list[str]:
+    """The column names of a CSV's first record, in lower case; none if it ends inside a quote."""
+    return _header(next(read_records(file, delimiter), (0, None))[1])
+
+
+def _header(fields: list[str] | None) -> list[str]:
+    return [name.strip().lower() for name in fields or ()]
 
 
 def is_segments(header: Sequence[str]) -> bool:
@@ -39,7 +43,7 @@ def read_segments(file: TextFile, audio_dir: Path, prefix: str | None, delimiter
     """A CSV whose header names segment_index and text; audio is `{prefix}_{segment_index:04d}.wav`."""
     path, notes = file.path, list(file.notes)
     records = read_records(file, delimiter)
-    header = [name.strip().lower() for name in next(records)[1] or ()]
+    header = _header(next(records)[1])
     if extra := [name for name in header if name not in (*SEGMENT_COLUMNS, IDS_NAME)]:
         notes.append(f"Columns not read, for durations are measured on the audio: {', '.join(extra)}.")
     recordings = Recordings(audio_dir)
@@ -98,8 +102,13 @@ def read_audio_folder(file: TextFile, audio_dir: Path | None = None) -> Layout:
             fields = (json.dumps(record, ensure_ascii=False),) if jsonl else [str(field) for field in record.values()]
             yield Entry(path, number, name.strip(), text, speaker, ids, fields=fields)
 
-    write = (lambda entry: entry.fields[0]) if jsonl else _csv_line
-    head = "" if jsonl else ",".join(names)
+    def write_json(entry: Entry) -> str:
+        record = json.loads(entry.fields[0]) | {FILE_NAME: entry.name, text_name: entry.text}
+        if isinstance(record.get(speaker_name), str):
+            record[speaker_name] = entry.speaker
+        return json.dumps(record, ensure_ascii=False)
+
+    write, head = (write_json, "") if jsonl else (_csv_line, ",".join(names))
     return Layout("audio folder", why, Recordings(audio_dir), entries(), notes, write, head, file=file)
 
 
@@ -159,7 +168,7 @@ def _names(file: TextFile, jsonl: bool) -> tuple[int, list[str]]:
     if jsonl:
         return next(((n, list(record)) for n, record in _read_json(file) if isinstance(record, dict)), (1, []))
     number, fields = next(read_records(file))
-    return number, [name.strip().lower() for name in fields or ()]
+    return number, _header(fields)
 
 
 def _read_named(file: TextFile) -> Iterator[tuple[int, dict[str, str] | str]]:

@@ -64,7 +64,6 @@ def review_list(table: pd.DataFrame, decisions: Decisions) -> list[Clip]:
 
 
 def _clip(id: str, row: Mapping[str, object]) -> Clip:
-    quarantine = [f"Quarantined: {row['reason']}"] if row.get("reason") else []
     heard = row.get("heard")
     told = [form.format(row[name]) for name, form in FIGURES.items() if name in row and pd.notna(row[name])]
     return Clip(
@@ -73,7 +72,7 @@ def _clip(id: str, row: Mapping[str, object]) -> Clip:
         recording=Path(str(row["recording"])) if row["recording"] else None,
         recorded=float(row.get("recorded_seconds", math.nan)),
         figures=" · ".join(told),
-        reasons=quarantine + [str(reason) for reason in row["reasons"]],
+        reasons=[str(reason) for reason in row["reasons"]],
         heard=heard if isinstance(heard, str) else "",
     )
 
