@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from conftest import own_environment
 
-from tests.conftest import own_environment
 from tts_lab.analysis.analysis import Analysis, analyze, compared, plain, speech_left
 from tts_lab.analysis.tags import SCALES, describe, tagged_values, tags_of
 from tts_lab.cli import main
@@ -206,7 +207,7 @@ def test_the_command_reports_and_a_bad_corpus_is_no_error(soother, joe, tmp_path
 LARGE = """
 import resource, sys, time
 import numpy as np, pandas as pd
-from tests.test_analysis import large_table
+from test_analysis import large_table
 from tts_lab.analysis.amount import amount_verdicts
 from tts_lab.analysis.lengths import length_verdicts
 from tts_lab.analysis.ranking import rank
@@ -258,8 +259,8 @@ def large_table(rows: int) -> pd.DataFrame:
 @pytest.mark.slow
 def test_two_hundred_thousand_rows_are_judged_in_bounded_memory():
     done = subprocess.run(
-        [sys.executable, "-c", LARGE, "200000"], env=own_environment(), cwd=ROOT, capture_output=True, text=True,
-        timeout=900,
+        [sys.executable, "-c", LARGE, "200000"], env=own_environment(PYTHONPATH=f".{os.pathsep}tests"), cwd=ROOT,
+        capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     rows, near, before, after, seconds = map(float, done.stdout.strip().split(","))

@@ -247,6 +247,9 @@ def test_sounds_that_are_missing_rare_or_new(corpus, joe):
     new = named(verdicts, "sounds new to the base voice")
     assert new.ok is False and "ɕ" in new.words and new.numbers["new"] >= 3
     assert {"ɕ", "ɭ"} <= usual_symbols(russian) and usual_symbols(Frontend("sw")) is None
+    spelled = Frontend(phoneme_type="text")
+    letters = named(coverage_verdicts(symbols(corpus), spelled, base), "sounds new to the base voice")
+    assert letters.ok is False and "letters" in letters.words
     # A base voice whose map lacks a symbol leaves it out unsaid.
     small = replace(base, phoneme_id_map={s: i for s, i in base.phoneme_id_map.items() if s != "ɹ"})
     assert named(coverage_verdicts(symbols(corpus), english, small), "base voice's symbols").ok is False

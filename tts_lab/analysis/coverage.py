@@ -67,11 +67,15 @@ def coverage_verdicts(symbols: pd.DataFrame, frontend: Frontend, base: Frontend 
         usual = usual_symbols(frontend)
     except UserError:
         usual = None  # the corpus is there, espeak's voice for it no more
-    verdicts = [_missing(symbols, usual, frontend.espeak_voice), _rare(symbols), _mapped(symbols, frontend)]
+    verdicts = [_missing(symbols, usual, _language(frontend)), _rare(symbols), _mapped(symbols, frontend)]
     if base is not None:
         verdicts.append(_mapped(symbols, base, "base voice's symbols", "the base voice"))
         verdicts.append(_learned(symbols, frontend, base))
     return verdicts
+
+
+def _language(frontend: Frontend) -> str:
+    return "letters" if frontend.phoneme_type == "text" else f"espeak's {frontend.espeak_voice}"
 
 
 def is_sound(symbol: str) -> bool:
@@ -85,9 +89,9 @@ def rare_symbols(symbols: pd.DataFrame) -> pd.DataFrame:
 
 
 def _missing(symbols: pd.DataFrame, usual: frozenset[str] | None, language: str) -> Verdict:
-    name, rule = "sounds missing", f"The corpus holds every sound and mark that espeak's {language} usually speaks."
+    name, rule = "sounds missing", f"The corpus holds every sound and mark that {language} usually has."
     if usual is None:
-        words = f"What {language} usually needs is not known here; see the table of symbols."
+        words = f"What {language} usually has is not known here; see the table of symbols."
         return Verdict(name, None, words, rule)
     lost = sorted(usual - set(symbols.index))
     sounds = [symbol for symbol in lost if is_sound(symbol)]
@@ -135,7 +139,12 @@ def _learned(symbols: pd.DataFrame, frontend: Frontend, base: Frontend) -> Verdi
         heard = usual_symbols(base)
     except UserError:
         heard = None
-    if base.phoneme_type == frontend.phoneme_type and base.espeak_voice == frontend.espeak_voice:
+    if base.phoneme_type != frontend.phoneme_type:
+        words = (
+            f"The corpus is written in {_language(frontend)}, the base voice reads {_language(base)}: none of it fits."
+        )
+        return Verdict(name, False, f"{words} Prepare the corpus with --voice.", rule)
+    if base.espeak_voice == frontend.espeak_voice:
         words = f"Both speak {base.espeak_voice}: what is rare in this corpus need not be new to the voice."
         return Verdict(name, True, words, rule, {"new": 0, "share": 0.0})
     if heard is None:

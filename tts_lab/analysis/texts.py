@@ -142,7 +142,7 @@ def is_doubled(text: str) -> bool:
     sentences = [plain_words(part) for part in re.split(r"[.!?…]+", text)]
     sentences = [sentence for sentence in sentences if sentence]
     twice = any(one == two and " " in one for one, two in zip(sentences, sentences[1:], strict=False))
-    words = plain_words(text).split()
+    words = " ".join(sentences).split()
     half = len(words) // 2
     return twice or (half >= 2 and len(words) % 2 == 0 and words[:half] == words[half:])
 
