@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -143,7 +144,7 @@ class Corpus:
         path = Path(folder)
         path = path if path.name == "corpus.json" else path / "corpus.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"), object_hook=_shared)
             if content.pop("format") != FORMAT:
                 raise UserError(f"{path} is of another version of tts-lab; run `tts-lab prepare` again.")
             content.pop("fingerprint")
@@ -155,6 +156,13 @@ class Corpus:
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise UserError(f"{path} is no corpus ({cause}); run `tts-lab prepare` again.") from error
+
+
+def _shared(fields: dict[str, Any]) -> dict[str, Any]:
+    """A record with each phoneme held once, not once an occurrence: a third of a large corpus's memory."""
+    if isinstance(phonemes := fields.get("phonemes"), list):
+        fields["phonemes"] = [sys.intern(symbol) for symbol in phonemes]
+    return fields
 
 
 def _json_lines(value: Any) -> str:
