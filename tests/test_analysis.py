@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import own_environment
 
+from benchmarks import large_table
 from tts_lab.analysis.analysis import Analysis, analyze, compared, plain, speech_left
 from tts_lab.analysis.tags import SCALES, describe, tagged_values, tags_of
 from tts_lab.cli import main
@@ -204,66 +201,9 @@ def test_the_command_reports_and_a_bad_corpus_is_no_error(soother, joe, tmp_path
     assert main(["analyze", str(tmp_path)]) == 1 and "tts-lab prepare" in capsys.readouterr().err
 
 
-LARGE = """
-import resource, sys, time
-import numpy as np, pandas as pd
-from test_analysis import large_table
-from tts_lab.analysis.amount import amount_verdicts
-from tts_lab.analysis.lengths import length_verdicts
-from tts_lab.analysis.ranking import rank
-from tts_lab.analysis.sound import sound_verdicts
-from tts_lab.analysis.statistics import by_length, summary
-from tts_lab.analysis.texts import read_texts, text_verdicts
-table = large_table(int(sys.argv[1]))
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-verdicts = [*amount_verdicts(table), *sound_verdicts(table, 22050, {})]
-for x in ("characters", "phonemes"):
-    verdicts += length_verdicts(by_length(table, x), x)
-summary(table)
-texts = read_texts(table)
-verdicts += text_verdicts(texts, len(table))
-ranked = rank(table)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(len(ranked), len(texts.near), before // 1024, after // 1024, time.process_time() - start, sep=",")
-"""
-
-
-def large_table(rows: int) -> pd.DataFrame:
-    """A table of so many utterances without audio: words by Zipf's law, one in fifty texts nearly another's."""
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(4, 20, rows)
-    words = [f"w{number}" for number in rng.zipf(1.3, lengths.sum()) % 50_000]
-    ends = np.cumsum(lengths)
-    texts = [" ".join(words[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
-    for number in range(1, rows, 50):
-        texts[number] = texts[number - 1] + " again"
-    phonemes = lengths * 6.0
-    normal = {
-        "lead_silence": (0.2, 0.05), "trail_silence": (0.2, 0.05), "longest_pause": (0.3, 0.1),
-        "speech_share": (0.8, 0.03), "loudness": (-20, 1), "peak": (-3, 0.5), "snr": (55, 4),
-        "bandwidth": (10000, 200), "reverberation": (0.15, 0.02), "pitch": (190, 10), "pitch_deviation": (3, 0.4),
-        "voiced_share": (0.7, 0.05),
-    }  # fmt: skip
-    seconds = phonemes / rng.normal(14, 1, rows)
-    timbre = rng.normal(size=(rows, 12)).round(3)
-    return pd.DataFrame(
-        {"text": texts, "speaker": "", "split": "train", "reason": "", "where": "", "recording": "x.wav",
-         "seconds": seconds, "characters": [len(text) for text in texts], "phonemes": phonemes,
-         "recorded_seconds": seconds + 0.2, "sample_rate": 44100, "clipped_share": 0.0}
-        | {name: rng.normal(middle, spread, rows) for name, (middle, spread) in normal.items()}
-        | {"timbre": [tuple(row) for row in timbre.tolist()], "heard": None, "word_errors": np.nan},
-        index=pd.Index([f"clip{number:06}" for number in range(rows)], name="id"),
-    )  # fmt: skip
-
-
 @pytest.mark.slow
-def test_two_hundred_thousand_rows_are_judged_in_bounded_memory():
-    done = subprocess.run(
-        [sys.executable, "-c", LARGE, "200000"], env=own_environment(PYTHONPATH=f".{os.pathsep}tests"), cwd=ROOT,
-        capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows, near, before, after, seconds = map(float, done.stdout.strip().split(","))
-    assert rows == 200_000 and near >= 3900
-    # The table by itself stands at `before`; what the analysis adds must stay in its proportion.
-    assert after - before < 600 and seconds < 300
+def test_many_rows_are_judged_in_bounded_memory():
+    """A fifth of the benchmark's rows. The table itself stands at `before`; the analysis must add a share of it."""
+    found = large_table.run(40_000)
+    assert found["rows"] == 40_000 and found["near"] >= 780
+    assert found["after_mb"] - found["before_mb"] < 150

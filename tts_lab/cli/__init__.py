@@ -1,0 +1,113 @@
+"""The command ``tts-lab``: one thin function a verb. Heavy imports are inside, so that each verb starts fast."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from tts_lab.cli.corpus import analyze, fetch, lint, prepare, review
+from tts_lab.cli.json_report import write_report
+from tts_lab.cli.voice import adopt, evaluate, export, precompile, preflight, say, train
+from tts_lab.corpus.settings import PrepareSettings
+from tts_lab.errors import UserError
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.flags import config_parser, underscored
+
+
+def doctor(json: Path | None = None) -> None:
+    """What is here: versions found and expected, devices, espeak, disk, and what to do about each gap.
+
+    Args:
+        json: also write the findings to this file.
+    """
+    from tts_lab.notebook import machine
+
+    findings = machine.checkup()
+    for finding in findings:
+        print(f"{'ok ' if finding['ok'] else 'GAP'} {finding['what']}: {finding['found']}", finding.get("fix") or "")
+    write_report(json, findings)
+    if not all(finding["ok"] for finding in findings):
+        raise UserError("see the lines marked GAP above; each says what to do")
+
+
+PLAIN = (doctor, analyze, review, adopt, evaluate, export, say)
+"""Verbs whose flags are their arguments."""
+RUNS = (train, preflight, precompile)
+"""Verbs that take a run's config, by `--config` and by flags."""
+VERBS = {function.__name__: function for function in (*PLAIN, *RUNS, lint)}
+
+
+def _parser() -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
+    parser = ArgumentParser(prog="tts-lab", description="From recordings of a voice to a Piper voice of it.")
+    verbs = parser.add_subcommands()
+    for function in PLAIN:
+        verbs.add_subcommand(function.__name__, _verb(function))
+    corpus = ArgumentParser(description="Public corpora.")
+    verbs.add_subcommand("corpus", corpus)
+    corpus.add_subcommands().add_subcommand("fetch", _verb(fetch))
+    linting = ArgumentParser(description=lint.__doc__.split("Args:")[0])
+    linting.add_function_arguments(lint, as_group=False, as_positional=True, skip={"fix"})
+    linting.add_argument("--fix", action="store_true", help="write a corrected copy beside it, metadata.fixed.csv")
+    verbs.add_subcommand("lint", linting)
+    preparing = ArgumentParser(description=prepare.__doc__.split("Args:")[0])
+    preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
+    preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
+    verbs.add_subcommand("prepare", preparing)
+    for function in RUNS:
+        running = config_parser(function.__doc__.split("Args:")[0])
+        running.add_function_arguments(function, as_group=False, skip={"config"})
+        verbs.add_subcommand(function.__name__, running)
+    return parser
+
+
+def _verb(function: Callable[..., None]) -> ArgumentParser:
+    parser = ArgumentParser(description=function.__doc__.split("Args:")[0])
+    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb. Returns 0, or 1 after saying in a sentence what was wrong with the input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    # Both spellings of a flag work, --audio-dir and --audio_dir; --input-csv names what is a positional here.
+    arguments = [underscored(a) for a in arguments]
+    parsed = parser.parse_args([a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"])
+    options = parsed[parsed.subcommand].as_dict()
+    try:
+        match parsed.subcommand:
+            case "train":
+                options.pop("config", None)
+                train(TrainConfig(**options))
+            case "preflight" | "precompile" as verb:
+                from tts_lab.devices.environment import COMPILING_TOOL
+                from tts_lab.devices.lowering import ENVIRONMENT
+
+                # It must stand before torch is imported, and must not where a real compiler is to get the graphs.
+                lowers = verb == "preflight" or shutil.which(COMPILING_TOOL) is None
+                if lowers and not ENVIRONMENT.items() <= os.environ.items():
+                    again = [sys.executable, "-m", "tts_lab.cli", *arguments]
+                    return subprocess.run(again, env=os.environ | ENVIRONMENT).returncode
+                options.pop("config", None)
+                config = TrainConfig(**{field.name: options.pop(field.name) for field in fields(TrainConfig)})
+                VERBS[verb](config, **options)
+            case "prepare":
+                settings = {field.name: options.pop(field.name) for field in fields(PrepareSettings)}
+                prepare(settings=PrepareSettings(**settings), **options)
+            case "corpus":
+                fetch(**options["fetch"])
+            case verb:
+                VERBS[verb](**options)
+    except UserError as error:
+        print(f"tts-lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tts-lab: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,7 @@
+"""``python -m tts_lab.cli``."""
+
+import sys
+
+from tts_lab.cli import main
+
+sys.exit(main())

@@ -1,0 +1,146 @@
+"""The verbs for voices: adopted, trained, checked for Neuron, evaluated, exported, spoken with."""
+
+from pathlib import Path
+
+from tts_lab.cli.json_report import write_report
+from tts_lab.errors import UserError
+from tts_lab.training.config import TrainConfig
+
+
+def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
+    """A published ONNX voice to a training checkpoint, its posterior encoder recovered by self-distillation.
+
+    Args:
+        voice: path of a .onnx with its .onnx.json beside it, or a name.
+        cache: folder of adopted voices; the same voice and settings are not done twice.
+        posterior_steps: training steps of the recovery; the tested default if left out.
+    """
+    from tts_lab.voices.adopt import adopt as make
+    from tts_lab.voices.catalogue import find_voice
+
+    options = {} if posterior_steps is None else {"steps": posterior_steps}
+    print(make(find_voice(voice), cache, **options))
+
+
+def train(config: TrainConfig) -> None:
+    """Corpus to run: train, or go on with, the voice that the config describes."""
+    from tts_lab.training.run import train as run
+
+    run(config)
+
+
+def preflight(
+    config: TrainConfig,
+    instance: str = "trn1.2xlarge",
+    processes: int = 1,
+    hourly_rate: float | None = None,
+    save_hlo: Path | None = None,
+    json: Path | None = None,
+) -> None:
+    """Before trn1 is paid for: every graph of the run traced for Neuron here, checked, and its cost forecast.
+
+    Args:
+        config: the run, as for `tts-lab train`.
+        instance: AWS instance type: trn1.2xlarge, trn1.32xlarge or trn1n.32xlarge.
+        processes: in all, as torchrun would start them, one a core; each trains batch_size utterances a batch.
+        hourly_rate: what an hour of it costs; the whole run's price is then forecast, too.
+        save_hlo: write every graph there for neuronx-cc, and print the line that compiles it.
+        json: also write findings and forecast to this file.
+    """
+    from tts_lab.devices.instances import check_workers, find_instance
+    from tts_lab.preflight import report
+    from tts_lab.preflight.run import preflight_run
+
+    core = find_instance(instance)
+    nodes = max(1, -(-processes // core.cores))
+    check_workers(core.cores, processes // nodes, nodes)
+    run = preflight_run(config, processes)
+    forecast = report.to_dict(run, core, hourly_rate * nodes if hourly_rate else None)
+    report.show(run, forecast)
+    if save_hlo:
+        print("\n".join(run.preflight.save_hlo(save_hlo)))
+    write_report(json, forecast)
+    if run.preflight.errors:
+        raise UserError(
+            f"{len(run.preflight.errors)} errors: this run would not compile, or not compute right, on {instance}"
+        )
+
+
+def precompile(config: TrainConfig, processes: int = 1, out: Path = Path("build/graphs")) -> None:
+    """Every graph of the run compiled before it on a Neuron machine; on any other, saved for neuronx-cc.
+
+    Args:
+        config: the run, as for `tts-lab train`; the cache is its compile_cache.
+        processes: on one machine, as torchrun would start them, one a core.
+        out: folder for the graphs that are saved.
+    """
+    from tts_lab.preflight.precompile import precompile as compile_before
+
+    print("\n".join(compile_before(config, processes, out)))
+
+
+def evaluate(
+    checkpoint: Path,
+    corpus: Path,
+    out: Path = Path("build/evaluation"),
+    sentences: int = 20,
+    json: Path | None = None,
+) -> None:
+    """Speak unseen sentences and listen: word error rate, naturalness, similarity to held-out clips, pitch.
+
+    Args:
+        checkpoint: a training checkpoint, or an exported .onnx voice.
+        corpus: corpus whose validation clips are the person to sound like.
+        out: folder for the wavs.
+        sentences: how many of the fixed unseen sentences to speak.
+        json: also write the scores to this file.
+    """
+    import soundfile
+
+    from tts_lab.corpus.corpus import Corpus
+    from tts_lab.evaluation.listening import evaluate as listen
+    from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
+    from tts_lab.voices.speak import say, speak_checkpoint
+
+    texts, folder = UNSEEN_SENTENCES[:sentences], out / checkpoint.stem
+    if checkpoint.suffix == ".onnx":
+        wavs = [say(checkpoint, text, folder / f"{number}.wav") for number, text in enumerate(texts)]
+    else:
+        wavs = speak_checkpoint(checkpoint, texts, folder)
+    clips = Corpus.load(corpus)
+    human = [out / "human" / f"{clip.id}.wav" for clip in clips.validation]
+    for clip, wav in zip(clips.validation, human, strict=True):
+        wav.parent.mkdir(parents=True, exist_ok=True)  # an id may hold folders
+        soundfile.write(wav, clips.waveform(clip), clips.sample_rate)
+    scores = listen(checkpoint.stem, wavs, texts, human)
+    for name, value in scores.to_dict().items():
+        print(f"{name:18}{value:.3f}" if isinstance(value, float) else f"{name:18}{value}")
+    write_report(json, scores.to_dict())
+
+
+def export(checkpoint: Path, name: str, out: Path = Path("build")) -> None:
+    """Checkpoint to LANG-name-QUALITY.onnx with .onnx.json and model card, checked with Piper's own runtime.
+
+    Args:
+        checkpoint: a training checkpoint.
+        name: such as en_US-sample-medium.
+        out: folder for the three files.
+    """
+    from tts_lab.voices.export import export as make
+
+    print(make(checkpoint, out, name))
+
+
+def say(voice: str, text: str, wav: Path = Path("said.wav"), speaker: int | None = None) -> None:
+    """Voice and text to a wav file, by Piper's runtime.
+
+    Args:
+        voice: path of a .onnx voice, or a name.
+        text: what to say.
+        wav: file to write.
+        speaker: speaker id of a multi-speaker voice.
+    """
+    from tts_lab.voices.catalogue import find_voice
+    from tts_lab.voices.speak import say as speak
+
+    print(speak(find_voice(voice), text, wav, speaker=speaker))
