@@ -86,7 +86,9 @@ def _deviation(found: pd.DataFrame, x: str) -> Verdict:
     )
     spread, freedom = pooled_deviation(found)
     if freedom < ENOUGH:
-        return too_few(name, rule, freedom + 1, ENOUGH + 1)
+        shared = int(found.loc[found["count"] > 1, "count"].sum())
+        words = f"Too few to tell: {shared} clips share their length with another; it takes {2 * ENOUGH} or so."
+        return Verdict(name, None, words, rule, {"clips": shared})
     enough = found[found["count"] >= SAMPLES]
     freedoms = enough["count"] - 1
     wide = enough[freedoms * (enough["deviation"] / DEVIATION_SECONDS) ** 2 > chi2.ppf(SURE, freedoms)]
