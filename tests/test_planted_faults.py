@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import planted_faults
-from benchmarks.planted_faults import KINDS, WORST, Clip, least_recall, markdown, spoil, try_all, whisper
+from benchmarks.planted_faults import KINDS, WORST, least_recall, markdown, try_all, whisper
+from tts_lab.analysis.faults import spoil
 from tts_lab.corpus.manifest import read_manifest
+from tts_lab.errors import UserError
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
 
@@ -26,26 +30,25 @@ def test_every_kind_is_found_in_the_worst_tenth(tmp_path):
 
 
 def test_what_is_planted_is_what_was_asked_for(tmp_path):
-    clips = [Clip(row.id, row.text, row.audio) for row in read_manifest(SAMPLES).rows]
-    planted = spoil(
-        clips, {"swapped transcripts": 3, "doubled text": 2, "wrong sample rate header": 2}, tmp_path / "a", 1
-    )
+    kinds = {"swapped transcripts": 3, "doubled text": 2, "wrong sample rate header": 2}
+    planted = spoil(SAMPLES, tmp_path / "a", kinds, 1)
     rows = {row.id: row for row in read_manifest(tmp_path / "a").rows}
-    before = {clip.id: clip for clip in clips}
+    before = {row.id: row for row in read_manifest(SAMPLES).rows}
     texts = {id for id in rows if rows[id].text != before[id].text}
-    sounds = {id for id in rows if rows[id].audio.read_bytes() != before[id].path.read_bytes()}
+    sounds = {id for id in rows if rows[id].audio.read_bytes() != before[id].audio.read_bytes()}
     assert texts == {id for id, kind in planted.items() if kind != "wrong sample rate header"} and len(texts) == 5
     assert sounds == {id for id, kind in planted.items() if kind == "wrong sample rate header"} and len(sounds) == 2
     swapped = [id for id, kind in planted.items() if kind == "swapped transcripts"]
     assert sorted(rows[id].text for id in swapped) == sorted(before[id].text for id in swapped)
-    assert spoil(clips, {"doubled text": 4}, tmp_path / "b", 1) == spoil(clips, {"doubled text": 4}, tmp_path / "c", 1)
-    assert spoil(clips, {"doubled text": 4}, tmp_path / "b", 1) != spoil(clips, {"doubled text": 4}, tmp_path / "c", 2)
+    once, again, other = (
+        spoil(SAMPLES, tmp_path / name, {"doubled text": 4}, seed) for name, seed in (("b", 1), ("c", 1), ("d", 2))
+    )
+    assert once == again != other and len(other) == 4
+    with pytest.raises(UserError, match="too few to spoil 81"):
+        spoil(SAMPLES, tmp_path / "e", {"doubled text": 81}, 1)
 
 
 def test_a_list_by_chance_has_a_tenth_of_the_recall():
-    import numpy as np
-    import pandas as pd
-
     ids = [str(number) for number in range(1000)]
     order = np.random.default_rng(0).permutation(ids)
     planted = dict.fromkeys(ids[:50], "noisy")

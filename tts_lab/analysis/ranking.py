@@ -3,9 +3,9 @@
 Most checks ask how unlike the rest a clip is: the distance of a number from the median of clips of like length (a
 short clip's numbers scatter more), in deviations (1.4826 times the median absolute deviation, which a tenth of bad
 clips does not move). Up to `ODD` deviations cost nothing, every further `ODD` one point. A few ask for what is wrong in
-any corpus. No check gives more than `MOST` points, so that two things odd outweigh one that is very odd. The largest
-of the points, the root of their squares and the largest with a quarter of the rest put the faults that
-`benchmarks.planted_faults` plants at the same places; the sum is the easiest to explain.
+any corpus. No check gives more than `MOST` points, so that two things odd outweigh one that is very odd. The score
+is their sum: with the largest alone, with the largest and a quarter of the rest, or with the root of their squares, as
+many of the faults that `benchmarks.planted_faults` plants came into the worst tenth, and fewer to the very top.
 """
 
 import re
