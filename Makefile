@@ -8,10 +8,11 @@ INSTALLED := .venv/.installed
 voice: $(INSTALLED)  ## recordings in data_samples/ -> a speaking voice, its audio and report.html in build/
 	$(BIN)/python -m tts_lab.notebook --notebooks notebooks --out build
 
+# Two processes, each a file at a time with one thread: more threads than cores wait for each other.
 test: $(INSTALLED)  ## the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(INSTALLED)  ## the figures, measured side by side, to build/bench.json
 	$(BIN)/python -m benchmarks --out build/bench.json
