@@ -8,8 +8,6 @@ is their sum: with the largest alone, with the largest and a quarter of the rest
 many of the faults that `benchmarks.planted_faults` plants came into the worst tenth, and fewer to the very top.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +16,7 @@ import pandas as pd
 from scipy.stats import theilslopes
 
 from tts_lab.analysis.measures import CEPSTRA
-from tts_lab.analysis.words import plain_words
+from tts_lab.analysis.texts import SENTENCE_WORDS, said_twice
 
 ODD, MOST = 3.0, 5.0
 QUARANTINED = 100.0
@@ -32,8 +30,6 @@ CLIPPED = 1e-4
 """Share of samples in flat tops from which a clip is odd; ten times as much is two points more."""
 COMMON = 0.8
 """Share of the clips with the same sample rate from which another rate is odd."""
-REPEATED = 3
-"""Words of a sentence that may not come back in its text; shorter ones do in natural speech."""
 MISHEARD = 0.3
 """Share of words that speech recognition may get wrong: tiny models do in clips of a word or two."""
 REGRESSION_ROWS = 1000
@@ -241,29 +237,16 @@ def _sample_rate(table: pd.DataFrame) -> Check:
 
 
 def _doubled(table: pd.DataFrame) -> Check:
-    twice = [_said_twice(text) for text in table["text"]]
+    twice = [said_twice(text) for text in table["text"]]
     # “No, no” is natural, and three words and more said twice hardly are.
-    points = [0.0 if not part else 3.0 if len(part.split()) >= REPEATED else 1.0 for part in twice]
+    points = [0.0 if not part else 3.0 if len(part.split()) >= SENTENCE_WORDS else 1.0 for part in twice]
     return (
         np.array(points),
         lambda row: (
-            f"its text says “{twice[row]}” twice (a text that is one part twice, or {REPEATED} words or more "
+            f"its text says “{twice[row]}” twice (a text that is one part twice, or {SENTENCE_WORDS} words or more "
             "that come back as a sentence, are odd)"
         ),
     )
-
-
-def _said_twice(text: str) -> str:
-    """The half of which `text` is made twice, or a sentence that comes back in it; empty if there is none."""
-    sentences = [plain_words(part) for part in re.split(r"[.!?…]+", text)]
-    words = " ".join(sentences).split()
-    half = len(words) // 2
-    if half and words[:half] == words[half:]:
-        return " ".join(words[:half])
-    for sentence, count in Counter(sentences).items():
-        if count > 1 and len(sentence.split()) >= REPEATED:
-            return sentence
-    return ""
 
 
 def _words(table: pd.DataFrame) -> Check:

@@ -23,6 +23,9 @@ it would list millions."""
 REPEATED_SHARE, NEAR_SHARE = 0.05, 0.2
 """Shares of the clips: beyond, an hour of recording holds much less than an hour of language."""
 
+SENTENCE_WORDS = 3
+"""Words from which a sentence that comes back in its text is odd; shorter ones do in natural speech."""
+
 SURPRISES = {
     "digits": r"\d[\d.,:/-]*\d|\d",
     "abbreviations": r"\b(?:Mrs?|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|ca|bzw|usw|Nr|Str|approx|dept|est|Inc|Ltd)\.|"
@@ -62,7 +65,7 @@ def read_texts(table: pd.DataFrame) -> Texts:
     return Texts(
         repeated=groups,
         near=near_duplicates(plain),
-        doubled=[name for name, text in texts.items() if is_doubled(text)],
+        doubled=[name for name, text in texts.items() if " " in said_twice(text)]  # "bye bye" is natural,
         surprising=surprising(texts),
         leaked=[name for name, words in plain[validation].items() if words in trained],
     )
@@ -137,14 +140,20 @@ def _comparable(bucket: list[int], coded: list[str]) -> Iterator[list[int]]:
             yield ordered[start : start + NEIGHBOURS]
 
 
-def is_doubled(text: str) -> bool:
-    """Whether a text says the same sentence, or the same four words or more and nothing else, twice running."""
+def said_twice(text: str) -> str:
+    """The half of which `text` is made twice, or a sentence of `SENTENCE_WORDS` or more that comes back in it.
+
+    Empty if there is neither.
+    """
     sentences = [plain_words(part) for part in re.split(r"[.!?…]+", text)]
-    sentences = [sentence for sentence in sentences if sentence]
-    twice = any(one == two and " " in one for one, two in zip(sentences, sentences[1:], strict=False))
     words = " ".join(sentences).split()
     half = len(words) // 2
-    return twice or (half >= 2 and len(words) % 2 == 0 and words[:half] == words[half:])
+    if half and words[:half] == words[half:]:
+        return " ".join(words[:half])
+    for sentence, count in Counter(sentences).items():
+        if count > 1 and len(sentence.split()) >= SENTENCE_WORDS:
+            return sentence
+    return ""
 
 
 def surprising(texts: pd.Series) -> pd.DataFrame:
