@@ -65,7 +65,7 @@ def read_texts(table: pd.DataFrame) -> Texts:
     return Texts(
         repeated=groups,
         near=near_duplicates(plain),
-        doubled=[name for name, text in texts.items() if " " in said_twice(text)]  # "bye bye" is natural,
+        doubled=[name for name, text in texts.items() if " " in said_twice(text)],  # "bye bye" is natural
         surprising=surprising(texts),
         leaked=[name for name, words in plain[validation].items() if words in trained],
     )
