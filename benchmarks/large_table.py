@@ -4,7 +4,6 @@
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.memory import peak_mb
 from tts_lab.analysis.amount import amount_verdicts
 from tts_lab.analysis.lengths import length_verdicts
 from tts_lab.analysis.ranking import rank
@@ -52,7 +52,7 @@ def large_table(rows: int) -> pd.DataFrame:
 def judge(rows: int) -> dict[str, float]:
     """Everything that `analyze` does with a table, and what it took."""
     table = large_table(rows)
-    before, start = _peak(), time.process_time()
+    before, start = peak_mb(), time.process_time()
     amount_verdicts(table)
     sound_verdicts(table, 22050, {})
     for x in ("characters", "phonemes"):
@@ -63,7 +63,7 @@ def judge(rows: int) -> dict[str, float]:
     ranked = rank(table)
     seconds = time.process_time() - start
     return {
-        "rows": len(ranked), "near": len(texts.near), "seconds": seconds, "before_mb": before, "after_mb": _peak()
+        "rows": len(ranked), "near": len(texts.near), "seconds": seconds, "before_mb": before, "after_mb": peak_mb()
     }  # fmt: skip
 
 
@@ -72,10 +72,6 @@ def run(rows: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.large_table", str(rows)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

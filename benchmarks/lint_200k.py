@@ -6,13 +6,14 @@ the lines, so that it can be seen how memory grows.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benchmarks.memory import peak_mb
 
 BAD = ("{id}|", "{id}", "gone-{id}|{text}", "c000000|{text}", "../{id}|{text}", "{id}|{text}\x07")
 EVERY = 100
@@ -62,5 +63,4 @@ if __name__ == "__main__":
     from tts_lab.corpus.lint_report import print_lint
 
     lint = print_lint(Path(sys.argv[1]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"bad": lint.bad, "mb": peak}), file=sys.stderr)
+    print(json.dumps({"bad": lint.bad, "mb": peak_mb()}), file=sys.stderr)

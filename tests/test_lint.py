@@ -277,4 +277,5 @@ def test_memory_hardly_grows_with_the_lines():
     seconds, peak = lint_200k.measure(rows=11_000)
     assert (seconds["name"], peak["name"]) == ("lint_200k_seconds", "lint_200k_mb")
     small, large = peak["samples"]
+    assert small < 100, "it is lint's own memory that is measured, and not this process's"
     assert large - small < 10_000 * 1000 / 2**20, "half a kilobyte a line, and as much for the noise of allocation"
