@@ -224,3 +224,21 @@ def test_a_journal_that_cannot_be_written_is_told(fresh):
     (fresh.folder / "analysis").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written"):
         run(fresh)
+
+
+def linear_algebra_threads(rows: list[int]) -> list[int]:
+    import numpy  # noqa: F401
+    import threadpoolctl
+
+    return [max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())] * len(rows)
+
+
+def test_a_worker_computes_with_one_thread():
+    """Two workers with numpy's two threads each were no faster than one. In a process that does not export so itself."""
+    code = (
+        "from tests.test_measuring import in_pool, linear_algebra_threads\n"
+        "print(set(in_pool(linear_algebra_threads, range(40), jobs=2)))"
+    )
+    environment = {name: value for name, value in own_environment().items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "{1}", done.stdout + done.stderr[-2000:]

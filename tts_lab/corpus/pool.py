@@ -58,7 +58,7 @@ def in_pool(
         return
     # A fork server forks from a clean process: a notebook's threads and torch do not travel into the workers.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
+    context.set_forkserver_preload(["tts_lab.corpus.one_thread", *preload])
     initializer, arguments = start or (None, ())
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=initializer, initargs=arguments)
     try:
