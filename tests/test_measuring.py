@@ -234,9 +234,10 @@ def linear_algebra_threads(rows: list[int]) -> list[int]:
 
 
 def test_a_worker_computes_with_one_thread():
-    """Two workers with numpy's two threads each were no faster than one. In a process that does not export so itself."""
+    """Two workers with numpy's two threads each were no faster than one; seen where nobody exported one thread."""
     code = (
-        "from tests.test_measuring import in_pool, linear_algebra_threads\n"
+        "from tests.test_measuring import linear_algebra_threads\n"
+        "from tts_lab.corpus.pool import in_pool\n"
         "print(set(in_pool(linear_algebra_threads, range(40), jobs=2)))"
     )
     environment = {name: value for name, value in own_environment().items() if name != "OMP_NUM_THREADS"}
