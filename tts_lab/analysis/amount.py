@@ -4,6 +4,7 @@ import pandas as pd
 
 from tts_lab.analysis.table import kept
 from tts_lab.analysis.verdict import Verdict
+from tts_lab.corpus.report import without_figures
 
 GUIDES = {"to fine-tune a voice": (1.0, 2.0), "for a good voice": (5.0, 20.0), "from scratch": (30.0, 30.0)}
 """Hours of speech that guides to training ask for: from, to."""
@@ -59,15 +60,13 @@ def _lost(table: pd.DataFrame) -> Verdict:
     rule = f"At most {LOST:.0%} of the utterances are quarantined."
     words = f"{int(lost.sum())} of {len(table)} utterances ({lost.mean():.0%}) are quarantined"
     if lost.any():
-        # Reasons differ in their figures: the words before the first figure tell them apart well enough.
-        causes = table.loc[lost, "reason"].str.replace(r"\d+(\.\d+)?", "#", regex=True).value_counts()
-        words += f", {causes.iloc[0]} of them because: {table.loc[lost, 'reason'].iloc[_first(table, lost, causes)]}"
+        # Reasons differ in their figures: without them they tell the causes apart well enough.
+        reasons = table.loc[lost, "reason"]
+        alike = reasons.map(without_figures)
+        causes = alike.value_counts()
+        example = reasons[(alike == causes.index[0]).to_numpy()].iloc[0]
+        words += f", {causes.iloc[0]} of them because: {example}"
     return Verdict("quarantined", bool(lost.mean() <= LOST), words.rstrip(".") + ".", rule, {"lost": lost.mean()})
-
-
-def _first(table: pd.DataFrame, lost: pd.Series, causes: pd.Series) -> int:
-    plain = table.loc[lost, "reason"].str.replace(r"\d+(\.\d+)?", "#", regex=True)
-    return int((plain == causes.index[0]).to_numpy().argmax())
 
 
 def _speakers(clips: pd.DataFrame) -> Verdict:

@@ -6,6 +6,8 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,25 +174,35 @@ def _json_lines(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to, renamed to it at the end unless the caller deleted it.
+
+    If anything is raised it is deleted.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.exists():
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write `data` under a temporary name and rename it, so that no reader ever sees half a file.
 
     Raises `UserError` if the disk is full or the folder cannot be written; what was there before stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(
             f"{path} could not be written: {error.strerror or error}. What was already made is kept; "
             "make room or choose another folder, then run the same command to go on."
         ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def remove_leftovers(folder: Path, older_than: float = 3600.0) -> None:

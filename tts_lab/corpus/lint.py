@@ -5,7 +5,6 @@ memory holds no more than the names of the recordings.
 """
 
 import codecs
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tts_lab.corpus.corpus import replacing
 from tts_lab.corpus.manifest import FIXED, UnknownForm, open_layout, read_otherwise
 from tts_lab.corpus.rows import CONTROLS, Check, Entry, Layout, Problem, Row
 from tts_lab.corpus.textfile import UNREADABLE
@@ -208,16 +208,14 @@ def _copy(layout: Layout | None, found: Lint) -> Iterator[IO[str] | None]:
         return
     path = layout.file.path
     final = path.with_name(f"{path.stem}{FIXED}{path.suffix}")
-    temporary = path.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
-            if layout.head:
-                out.write(layout.head + "\n")
-            yield out
-        if found.written:
-            os.replace(temporary, final)
-            found.fixed = final
+        with replacing(final) as temporary:
+            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
+                if layout.head:
+                    out.write(layout.head + "\n")
+                yield out
+            if not found.written:
+                temporary.unlink()
+        found.fixed = final if found.written else None
     except OSError as error:
         raise UserError(f"{final} could not be written: {error.strerror or error}. {path} is as it was.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """What `tts-lab lint` says: findings as they are met, to the terminal and to a JSON file, then what they come to."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tts_lab.corpus.corpus import replacing
 from tts_lab.corpus.lint import Finding, Lint, lint
 from tts_lab.errors import UserError
 
@@ -42,10 +42,9 @@ def _json(path: Path | None) -> Iterator[tuple[Callable[[Finding], None], dict[s
         yield lambda _: None, {}
         return
     summary: dict[str, Any] = {}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write('{"findings": [')
             before = "\n"
 
@@ -56,8 +55,5 @@ def _json(path: Path | None) -> Iterator[tuple[Callable[[Finding], None], dict[s
 
             yield write, summary
             file.write("\n]," + json.dumps(summary, ensure_ascii=False)[1:] + "\n")
-        os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

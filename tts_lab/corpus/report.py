@@ -100,11 +100,16 @@ def _print_quarantined(console: Console, corpus: Corpus, at_most: int = 20) -> N
             console.print(f"  {count:5d} × {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
+def without_figures(sentence: str) -> str:
+    """The sentence with # for each figure: the same for sentences that differ only in their figures."""
+    return re.sub(r"\d+(\.\d+)?", "#", sentence)
+
+
 def _grouped(sentences: Iterable[str]) -> list[tuple[str, int]]:
     """Sentences that differ only in their figures, counted together under the most frequent; most first."""
     groups: dict[str, Counter[str]] = {}
     for sentence in sentences:
-        groups.setdefault(re.sub(r"\d+(\.\d+)?", "#", sentence), Counter())[sentence] += 1
+        groups.setdefault(without_figures(sentence), Counter())[sentence] += 1
     named = [
         (max(group, key=group.__getitem__) + (" (and alike)" if len(group) > 1 else ""), group.total())
         for group in groups.values()

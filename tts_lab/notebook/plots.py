@@ -14,9 +14,7 @@ import soundfile
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture
-from tts_lab.notebook.picture import headline as _title
-from tts_lab.notebook.picture import sheet as _panels
+from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, headline, sheet
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -53,14 +51,14 @@ def losses(metrics: pd.DataFrame) -> Picture:
         "feature": ("feature matching", GREY, "-"),
     }
     present = [name for name in others if name in metrics and (metrics[name].fillna(0) != 0).any()]
-    picture, axes = _panels(1, 2, 3.2)
+    picture, axes = sheet(1, 2, 3.2)
     left, right = axes[0]
     _curve(left, metrics, "mel", BLUE, "training")
     if "val_mel" in metrics and metrics["val_mel"].notna().any():
         validation = metrics[["step", "val_mel"]].dropna()
         left.plot(validation["step"], validation["val_mel"], "o--", color=ORANGE, label="validation", markersize=5)
-    _title(left, "Mel loss: how far the sound is from the recording")
-    _title(right, "The other terms of the loss")
+    headline(left, "Mel loss: how far the sound is from the recording")
+    headline(right, "The other terms of the loss")
     for name in present:
         label, colour, _ = others[name]
         _curve(right, metrics, name, colour, label)
@@ -76,7 +74,7 @@ def losses(metrics: pd.DataFrame) -> Picture:
 
 def learning_rate(metrics: pd.DataFrame) -> Picture:
     """The learning rates in force at each step: a schedule that is never applied shows as a flat line."""
-    picture, axes = _panels(1, 1, 2.0)
+    picture, axes = sheet(1, 1, 2.0)
     panel = axes[0, 0]
     for column, colour, label, line in (
         ("learning_rate_g", BLUE, "generator", "-"), ("learning_rate_d", RED, "discriminators", "--")
@@ -85,7 +83,7 @@ def learning_rate(metrics: pd.DataFrame) -> Picture:
             data = metrics[["step", column]].dropna()
             panel.plot(data["step"], data[column], line, color=colour, linewidth=2, label=label)
     panel.set(xlabel="step", ylim=(0, None))
-    _title(panel, "Learning rate")
+    headline(panel, "Learning rate")
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     panel.grid(axis="y", alpha=0.25)
@@ -98,7 +96,7 @@ def compared(runs: Mapping[str, pd.DataFrame], resumed: int | None = None) -> Pi
 
     `resumed` is the step at which a run went on after it had ended, marked by a dotted line.
     """
-    picture, axes = _panels(1, 2, 3.0)
+    picture, axes = sheet(1, 2, 3.0)
     styles = [(BLUE, "-", 7, 0.3), (BLUE, "--", 1.6, 1.0), (ORANGE, "-", 1.6, 1.0)]
     terms = {"mel": "Mel loss", "kl": "Text against sound (KL)"}
     for panel, (column, title) in zip(axes[0], terms.items(), strict=True):
@@ -110,7 +108,7 @@ def compared(runs: Mapping[str, pd.DataFrame], resumed: int | None = None) -> Pi
             )  # fmt: skip
         if resumed is not None:
             panel.axvline(resumed - 0.5, color=GREY, linestyle=":", linewidth=1.5, label="went on after it had ended")
-        _title(panel, title)
+        headline(panel, title)
         panel.set_xlabel("step")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.grid(axis="y", alpha=0.25)
@@ -121,7 +119,7 @@ def compared(runs: Mapping[str, pd.DataFrame], resumed: int | None = None) -> Pi
 def graphs(metrics: pd.DataFrame) -> Picture:
     """What a lazy device did for each step: graphs compiled and steps traced so far, and the time the step took."""
     data = metrics[metrics["graphs_compiled"].notna()]
-    picture, axes = _panels(1, 2, 3.0)
+    picture, axes = sheet(1, 2, 3.0)
     left, right = axes[0]
     left.step(data["step"], data["steps_traced"], where="post", color=ORANGE, linestyle="--", label="steps traced")
     left.step(data["step"], data["graphs_compiled"], where="post", color=BLUE, linewidth=2, label="graphs compiled")
@@ -131,8 +129,8 @@ def graphs(metrics: pd.DataFrame) -> Picture:
     right.bar(data["step"], data["host_seconds"], color=BLUE, width=0.7)
     right.set_yscale("log")
     right.set_ylabel("seconds")
-    _title(left, "So far, validation included")
-    _title(right, "How long the host was busy with the step")
+    headline(left, "So far, validation included")
+    headline(right, "How long the host was busy with the step")
     for panel in (left, right):
         panel.set_xlabel("step")
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -172,14 +170,14 @@ def spectrogram(panel: Axes, samples: np.ndarray, rate: int) -> None:
 
 def sounds(recordings: Mapping[str, Path]) -> Picture:
     """Waveform above, spectrogram below, one column a recording, all on one scale so that columns can be compared."""
-    picture, axes = _panels(2, len(recordings), 3.8, sharex=True, sharey="row", height_ratios=[1, 2])
+    picture, axes = sheet(2, len(recordings), 3.8, sharex=True, sharey="row", height_ratios=[1, 2])
     read = {label: read_mono(path) for label, path in recordings.items()}
     longest = max(len(samples) / rate for samples, rate in read.values())
     top = max(rate for _, rate in read.values()) / 2000
     for column, (label, (samples, rate)) in enumerate(read.items()):
         wave, spectrum = axes[:, column]
         waveform(wave, samples, rate)
-        _title(wave, label)
+        headline(wave, label)
         wave.set_ylim(-1, 1)
         spectrogram(spectrum, samples, rate)
         spectrum.set(xlim=(0, longest), ylim=(0, top), xlabel="seconds")
@@ -197,14 +195,14 @@ def trimming(before: Path, after: np.ndarray, rate: int) -> Picture:
         for x, n in ((found, int(step * found_rate)), (after, int(step * rate)))
     ]
     shift = (np.argmax(np.correlate(curves[0], curves[1], "full")) - len(curves[1]) + 1) * step
-    picture, axes = _panels(2, 1, 3.0, sharex=True, sharey=True)
+    picture, axes = sheet(2, 1, 3.0, sharex=True, sharey=True)
     start, end = max(0.0, shift), shift + len(after) / rate
     for panel, samples, hertz, offset, title in (
         (axes[0, 0], found, found_rate, 0.0, "As recorded; what is cut off is shaded"),
         (axes[1, 0], after, rate, start, "As prepared"),
     ):
         panel.plot(offset + np.arange(len(samples)) / hertz, samples, color=BLUE, linewidth=0.4)
-        _title(panel, title)
+        headline(panel, title)
     axes[0, 0].axvspan(0, start, color=ORANGE, alpha=0.3, linewidth=0)
     axes[0, 0].axvspan(end, max(end, len(found) / found_rate), color=ORANGE, alpha=0.3, linewidth=0)
     axes[1, 0].set_xlabel("seconds")
@@ -215,7 +213,7 @@ def durations(seconds: Mapping[str, Sequence[float]]) -> Picture:
     """A stacked histogram of clip lengths; one colour for each label (training, validation, quarantined)."""
     named = {label: list(values) for label, values in seconds.items() if len(values)}
     longest = max((max(values) for values in named.values()), default=1.0)
-    picture, axes = _panels(1, 1, 2.6)
+    picture, axes = sheet(1, 1, 2.6)
     panel = axes[0, 0]
     panel.hist(
         list(named.values()), bins=np.linspace(0, longest, 25), stacked=True, color=[BLUE, ORANGE, RED][: len(named)],
@@ -224,7 +222,7 @@ def durations(seconds: Mapping[str, Sequence[float]]) -> Picture:
     )  # fmt: skip
     panel.set(xlabel="seconds", ylabel="clips")
     panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _title(panel, "How long the clips are")
+    headline(panel, "How long the clips are")
     panel.legend(frameon=False)
     return picture
 
@@ -238,19 +236,19 @@ def padding(lengths: Sequence[int], shapes: Sequence[int]) -> Picture:
     held = steps[np.minimum(np.searchsorted(steps, ordered), len(steps) - 1)]
     clips = np.arange(len(ordered))
     waste = 1 - ordered.sum() / held.sum()
-    picture, axes = _panels(1, 1, 2.6)
+    picture, axes = sheet(1, 1, 2.6)
     panel = axes[0, 0]
     panel.fill_between(clips, ordered, held, step="mid", color=ORANGE, alpha=0.6, linewidth=0, label="padding")
     panel.fill_between(clips, 0, ordered, step="mid", color=BLUE, alpha=0.8, linewidth=0, label="speech")
     panel.set(xlabel="clips, shortest first", ylabel="frames", xlim=(0, len(ordered) - 1), ylim=(0, None))
-    _title(panel, f"{len(steps)} fixed shapes; {waste:.1%} of what is computed is padding")
+    headline(panel, f"{len(steps)} fixed shapes; {waste:.1%} of what is computed is padding")
     panel.legend(frameon=False, loc="upper left")
     return picture
 
 
 def pitch(hertz: Mapping[str, Sequence[float]], target: str) -> Picture:
     """One dot a sentence, one line a voice: median pitch in hertz. The dashed line is the median of label `target`."""
-    picture, axes = _panels(1, 1, 0.8 + 0.42 * len(hertz))
+    picture, axes = sheet(1, 1, 0.8 + 0.42 * len(hertz))
     panel = axes[0, 0]
     goal = float(np.median(hertz[target]))
     panel.axvline(goal, color=GREEN, linestyle="--", linewidth=1.5)
@@ -261,7 +259,7 @@ def pitch(hertz: Mapping[str, Sequence[float]], target: str) -> Picture:
         panel.annotate(f"{np.median(values):.0f}", (1.0, line), xycoords=("axes fraction", "data"), va="center")
     panel.set_yticks(range(len(hertz)), list(hertz))
     panel.set(ylim=(len(hertz) - 0.5, -0.5), xlabel="median pitch of a sentence, Hz")
-    _title(panel, "Pitch before and after")
+    headline(panel, "Pitch before and after")
     return picture
 
 
@@ -276,7 +274,7 @@ def scores(table: Sequence[Mapping], human: Mapping | None = None) -> Picture:
         "mos": ("Naturalness\n(predicted, 1 to 5)", "{:.2f}"),
         "pitch_hz": ("Median pitch\n(Hz)", "{:.0f}"),
     }
-    picture, axes = _panels(1, 4, 1.0 + 0.34 * max(len(table), 2), sharey=True)
+    picture, axes = sheet(1, 4, 1.0 + 0.34 * max(len(table), 2), sharey=True)
     labels = [row["label"] for row in table]
     for panel, (name, (title, form)) in zip(axes[0], panels.items(), strict=True):
         values = [row.get(name) for row in table]
@@ -289,7 +287,7 @@ def scores(table: Sequence[Mapping], human: Mapping | None = None) -> Picture:
         if reference is not None:
             panel.axvline(reference, color=GREEN, linestyle="--", linewidth=1.5)
         panel.set(xlim=(0, top * 1.45), ylim=(len(table) - 0.5, -0.5), xticks=[])
-        _title(panel, title, 9)
+        headline(panel, title, 9)
         panel.spines["bottom"].set_visible(False)
         panel.tick_params(left=False)
     axes[0, 0].set_yticks(range(len(table)), labels)
