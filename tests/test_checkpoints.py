@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import (
+from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.vits.discriminators import Discriminators
+from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.checkpoints import (
     Checkpoint,
     newest_checkpoint,
     read_checkpoint,
     save_atomically,
     write_checkpoint,
 )
-from tts_lab.training.warm_start import EMBEDDING, warm_start
-from tts_lab.vits.config import PRESETS, ModelConfig
-from tts_lab.vits.discriminators import Discriminators
-from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.warm_start import EMBEDDING, warm_start
 
 TINY = PRESETS["tiny"]
 SYMBOLS = {"_": [0], "^": [1], "$": [2], "a": [3], "b": [4]}
@@ -111,7 +111,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
     save_atomically({"step": 1, "state_dict": {}}, path)
     script = (
         "import torch, sys; from pathlib import Path\n"
-        "from tts_lab.training.checkpoints import save_atomically; from tts_lab.errors import UserError\n"
+        "from tts_lab.voices.checkpoints import save_atomically; from tts_lab.errors import UserError\n"
         "try: save_atomically({'step': 2, 'state_dict': {'a': torch.zeros(1_000_000)}}, Path(sys.argv[1]))\n"
         "except UserError as error: print(error); sys.exit(1)\n"
     )

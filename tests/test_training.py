@@ -14,12 +14,12 @@ import yaml
 from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv, read_metrics
 from tts_lab.training.run import train
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TINY = {

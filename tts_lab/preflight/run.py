@@ -8,11 +8,11 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
 from tts_lab.devices.processes import Processes
 from tts_lab.preflight import GraphReport, Preflight, preflight
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.rehearsal import Part, rehearsal
 from tts_lab.training.run import resolve_precision, voice_header
 from tts_lab.vits import products
+from tts_lab.voices.checkpoints import read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -22,18 +22,18 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
 from tts_lab.devices.processes import LostProcessError
+from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
-from tts_lab.training.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.processor import keep_freed_memory, native_bfloat16
 from tts_lab.training.rehearsal import rehearsal
-from tts_lab.training.warm_start import warm_start
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
+from tts_lab.voices.warm_start import warm_start
 
 
 def train(config: TrainConfig) -> Path | None:

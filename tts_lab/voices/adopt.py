@@ -11,9 +11,9 @@ import torch
 from tts_lab.errors import UserError
 from tts_lab.features import SpectrogramSettings
 from tts_lab.frontend import Frontend
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.distill import DistillSettings, recover_posterior
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.parity import Difference, compare

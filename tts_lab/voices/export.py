@@ -19,8 +19,8 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from tts_lab.errors import UserError
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.voices.languages import language_block
 from tts_lab.voices.parity import Difference, compare
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.voices.checkpoints import Checkpoint
 
 EMBEDDING = "model_g.enc_p.emb.weight"  # one row a phoneme id
 
