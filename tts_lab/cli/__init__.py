@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.cli.corpus import analyze, fetch, lint, prepare, review
 from tts_lab.cli.json_report import write_report
-from tts_lab.cli.voice import adopt, evaluate, export, precompile, preflight, say, train
+from tts_lab.cli.voice import adopt, evaluate, export, inspect, precompile, preflight, say, train
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
@@ -35,7 +35,7 @@ def doctor(json: Path | None = None) -> None:
         raise UserError("see the lines marked GAP above; each says what to do")
 
 
-PLAIN = (doctor, analyze, review, adopt, evaluate, export, say)
+PLAIN = (doctor, analyze, review, adopt, inspect, evaluate, export, say)
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)
 """Verbs that take a run's config, by `--config` and by flags."""
