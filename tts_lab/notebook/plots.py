@@ -15,11 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, headline, sheet
+from tts_lab.training import columns
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """A run's `metrics.csv`: one row a logged step, blanks where a column was not measured."""
-    return pd.read_csv(path).sort_values("step", kind="stable")
+    rows = pd.DataFrame(columns.read_metrics(path)).replace("", np.nan)
+    return rows.infer_objects().sort_values("step", kind="stable")
 
 
 def _smooth(values: pd.Series, span: int) -> pd.Series:
