@@ -27,10 +27,10 @@ class Samples(Callback):
     not says that text side, flow or durations are at fault, and not the decoder; judging by the first alone is a trap
     (SOOTHER), for a voice in use has no recording to lean on;
     ``samples/real-K.wav``: the recording; ``samples/texts.json``: what is said, and the clips' ids;
-    ``alignments/step-N.png`` and the columns of ``tts_lab.training.columns.ALIGNMENT``, means over the clips, in the
-    row of metrics.csv of the step before.
+    ``alignments/step-N.png``; the columns ``tts_lab.training.columns.ALIGNMENT`` of metrics.csv, means over the clips.
 
-    Audio, picture and scores go to all loggers. Folders are named by the steps done, N.
+    Audio, picture and scores go to all loggers. N counts the steps done; metrics.csv counts steps from 0, as
+    everywhere, so the scores after N steps are in a row N - 1.
     """
 
     def __init__(self, config: TrainConfig, frontend: Frontend, clips: list[Clip]) -> None:
@@ -77,7 +77,6 @@ class Samples(Callback):
         module.train()
 
     def _score(self, trainer: L.Trainer, module: L.LightningModule, aligned: list[alignments.Aligned]) -> None:
-        # Lightning counts rows from 0: the row of a step is written when it is done, and these follow it.
         scores, row = alignments.mean_scores(aligned), max(0, trainer.global_step - 1)
         for logger in trainer.loggers:
             logger.log_metrics(scores, row)
