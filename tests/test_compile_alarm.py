@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tts_lab.errors import UserError
-from tts_lab.training.callbacks import CompileAlarm
+from tts_lab.training.compile_alarm import CompileAlarm
 
 
 def batch(frames: int) -> SimpleNamespace:

@@ -14,6 +14,7 @@ import yaml
 from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
+from tts_lab.notebook import plots
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv, read_metrics
@@ -69,7 +70,8 @@ def test_resuming_says_where_and_what_has_changed(interrupted):
 
 
 def test_metrics_go_on_in_one_file(straight, interrupted):
-    a, b = ([{**row, "seconds": ""} for row in read_metrics(run / "metrics.csv")] for run in (straight, interrupted))
+    timed = dict.fromkeys(("seconds", "steps_per_second", "audio_per_second", "data_wait"), "")
+    a, b = ([row | timed for row in read_metrics(run / "metrics.csv")] for run in (straight, interrupted))
     assert a == b
     assert [row["step"] for row in a if row["mel"] != ""] == list(range(20))
     assert [row["step"] for row in a if row["val_mel"] != ""] == [9, 19]
@@ -90,8 +92,9 @@ def test_the_run_folder_tells_the_whole_story(straight, small_corpus):
     assert (
         "batch shapes" in (straight / "log.txt").read_text() and "done: step 20" in (straight / "log.txt").read_text()
     )
-    assert sorted(p.name for p in (straight / "samples").iterdir()) == ["step-0", "step-10", "step-20"]
-    assert len(list((straight / "samples" / "step-20").glob("*.wav"))) == 3
+    assert sorted(p.name for p in (straight / "samples").glob("step-*")) == ["step-0", "step-10", "step-20"]
+    assert len(list((straight / "samples" / "step-20").glob("[0-9].wav"))) == 3  # the rest: test_ears.py
+    assert sorted(p.name for p in (straight / "alignments").iterdir()) == ["step-0.png", "step-10.png", "step-20.png"]
     assert list((straight / "tensorboard").glob("events*"))
     names = sorted(p.name for p in (straight / "checkpoints").iterdir())
     assert names[-1] == "last.ckpt" and len(names) == 2 and names[0].startswith("best-step=")
@@ -203,9 +206,20 @@ def test_several_speakers_train(small_corpus, tmp_path):
 
 def test_all_that_is_wrong_with_a_config_is_said_at_once(tmp_path):
     with pytest.raises(UserError) as caught:
-        TrainConfig(tmp_path, clip=-1, batch_size=0, lr_decay=1.5, resume="yesterday", start_from=Path("no.ckpt"))
+        TrainConfig(tmp_path, clip=-1, batch_size=0, lr_decay=1.5, resume="yesterday", start_from=Path("no.ckpt"),
+                    keep_by="val_mell", loggers=["mlflow"])  # fmt: skip
     said = str(caught.value)
-    for part in ("clip is -1", "batch_size is 0", "lr_decay", "yesterday", "no.ckpt", "max_steps", "tts-lab prepare"):
+    for part in (
+        "keep_by is 'val_mell': a validation measures val_mel, val_kl, val_duration",
+        "'mlflow' is unknown",
+        "clip is -1",
+        "batch_size is 0",
+        "lr_decay",
+        "yesterday",
+        "no.ckpt",
+        "max_steps",
+        "tts-lab prepare",
+    ):
         assert part in said
 
 
@@ -244,6 +258,17 @@ def test_a_wrong_flag_ends_in_words_and_not_in_a_traceback(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["train", "--corpus", str(tmp_path), "--max-stepss", "1"])
     assert caught.value.code == 2 and "--max_stepss" in capsys.readouterr().err
+
+
+def test_metrics_of_an_older_version_get_the_columns_they_lack(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,mel,val_mel,gone\n0,1.5,,7\n9,1.25,0.5,7\n10,1,,7\n")
+    MetricsCsv(tmp_path, steps_per_epoch=10, resume_step=10).log_metrics({"mel": 1.0, "data_wait": 0.25}, 10)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [(row["step"], row["mel"], row["val_mel"], row["data_wait"]) for row in rows] == [
+        (0, 1.5, "", ""), (9, 1.25, 0.5, ""), (10, 1.0, "", 0.25),
+    ]  # fmt: skip
+    frame = plots.read_metrics(tmp_path / "metrics.csv")
+    assert frame["data_wait"].isna().tolist() == [True, True, False] and frame["mel"].tolist() == [1.5, 1.25, 1.0]
 
 
 def test_metrics_drop_only_the_steps_that_will_be_done_again(tmp_path):

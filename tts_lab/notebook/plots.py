@@ -15,11 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, headline, sheet
+from tts_lab.training.columns import COLUMNS
+from tts_lab.training.columns import read_metrics as read_rows
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
-    """A run's `metrics.csv`: one row a logged step, blanks where a column was not measured."""
-    return pd.read_csv(path).sort_values("step", kind="stable")
+    """A run's `metrics.csv`: one row a logged step, NaN where a column was not measured."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: the run has logged nothing yet, or is elsewhere")
+    return pd.DataFrame(read_rows(path), columns=COLUMNS).apply(pd.to_numeric).sort_values("step", kind="stable")
 
 
 def _smooth(values: pd.Series, span: int) -> pd.Series:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tts_lab.errors import UserError
 
+VALIDATED = ("val_mel", "val_kl", "val_duration")  # what a validation measures; all are better smaller
 DEFAULT_SENTENCES = [
     "The harbour was quiet, and every boat had come home before the storm.",
     "Please leave your name and number after the tone.",
@@ -82,15 +83,21 @@ class TrainConfig:
     validate_every: int = 500
     """Steps between validations."""
     sample_every: int = 500
-    """Steps between spoken samples of the fixed sentences."""
+    """Steps between samples: the fixed sentences and validation clips spoken, and the clips' alignment scored."""
+    sample_clips: int = 3
+    """Validation clips among the samples, teacher-forced and free-running, the same in all of a run."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep: int = 3
-    """Checkpoints kept by validation mel, besides the last."""
+    """Checkpoints kept by ``keep_by``, besides the last."""
+    keep_by: str = "val_mel"
+    """What they are kept by: val_mel, val_kl or val_duration, the smallest."""
     keep_steps: list[int] = field(default_factory=list)
     """Steps whose checkpoints are kept whatever their score."""
     log_every: int = 10
     """Steps between rows of metrics.csv."""
+    loggers: list[Literal["wandb", "comet"]] = field(default_factory=list)
+    """Where else to log, besides metrics.csv and TensorBoard: Weights & Biases, Comet, where they are installed."""
     sentences: list[str] = field(default_factory=lambda: list(DEFAULT_SENTENCES))
     """What the samples say: sentences that are not in the corpus."""
 
@@ -121,6 +128,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
+        from tts_lab.training.loggers import missing
 
         problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
         positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",
@@ -128,7 +136,8 @@ class TrainConfig:
         problems += [
             f"{name} is {getattr(self, name)}; it must be above zero" for name in positive if getattr(self, name) <= 0
         ]
-        not_negative = ("warmup_steps", "adversarial_from", "overfit_batches", "limit_utterances", "workers", "keep")
+        not_negative = ("warmup_steps", "adversarial_from", "overfit_batches", "limit_utterances", "workers", "keep",
+                        "sample_clips")  # fmt: skip
         problems += [
             f"{name} is {getattr(self, name)}; it must not be negative"
             for name in not_negative
@@ -139,6 +148,14 @@ class TrainConfig:
         for name in ("max_steps", "max_epochs", "segment_frames", "neuron_cores"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.keep_by in ("loss_g", "loss_d", "adversarial", "feature"):
+            problems.append(
+                f"keep_by is {self.keep_by}: generator and discriminators pull it both ways, so its fall or rise does "
+                f"not tell how good the voice is; take {' or '.join(VALIDATED)}"
+            )
+        elif self.keep_by not in VALIDATED:
+            problems.append(f"keep_by is {self.keep_by!r}: a validation measures {', '.join(VALIDATED)}")
+        problems += missing(self.loggers)
         if self.lr_decay > 1:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:

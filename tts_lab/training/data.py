@@ -88,6 +88,12 @@ class TrainSteps(Dataset):
         first = step * self.config.accumulate
         return "+".join(self._plan(first + i).bucket.shape for i in range(self.config.accumulate))
 
+    def seconds(self, step: int) -> float:
+        """Of recordings in a step, in all processes."""
+        first = step * self.config.accumulate
+        rows = [row for i in range(self.config.accumulate) for row in self._plan(first + i).rows]
+        return sum(self.utterances[i].samples for row in rows for i in row) / self.model.sample_rate
+
     def _plan(self, number: int) -> buckets.BatchPlan:
         return self.schedule.batch(number % self.config.overfit_batches if self.config.overfit_batches else number)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, find_accelerator, open_device
@@ -25,12 +24,17 @@ from tts_lab.devices.processes import LostProcessError, Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
-from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
+from tts_lab.training.clips import chosen_clips
+from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
-from tts_lab.training.metrics import MetricsCsv
+from tts_lab.training.keeping import KeepSteps, best_and_last
+from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.rehearsal import rehearsal
+from tts_lab.training.samples import Samples
+from tts_lab.training.terminal import Terminal
+from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
@@ -91,16 +95,15 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
         )  # fmt: skip
         say(f"starting from {start.words}\n{done}")
 
+    waiting = DataWait()
     shown = [
-        Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
+        Throughput(waiting, config.log_every), Terminal(),
+        Samples(config, Frontend.from_dict(corpus.frontend), chosen_clips(data)),
         CompileAlarm(hardware, config.recompile == "error"),
     ] if writes else []  # fmt: skip
     trainer = L.Trainer(
         **hardware.lightning(), max_steps=data.total_steps, max_epochs=-1,
-        logger=[
-            MetricsCsv(config.run, data.steps_per_epoch, data.first_step),
-            TensorBoardLogger(config.run, name="", version="tensorboard"),
-        ] if writes else False,
+        logger=run_loggers(config, data.steps_per_epoch, data.first_step) if writes else False, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
         callbacks=[*shown, *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps)],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,

@@ -126,6 +126,18 @@ class Synthesizer(models.SynthesizerTrn):
         _, mean_p, log_p, _, _, _, _, z_p, _ = self._encode(batch)
         return alignment.log_likelihood(z_p, mean_p, log_p)
 
+    @torch.no_grad()
+    def follow(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Decode whole recordings from their own posterior, and align them: teacher forcing.
+
+        Returns:
+            Audio ``(B, 1, F * hop)``, of which a row's is what its frames make, and the alignment ``(B, F, T)``.
+        """
+        _, mean_p, log_p, _, z, _, mask, z_p, speaker = self._encode(batch)
+        score = alignment.log_likelihood(z_p, mean_p, log_p)
+        path = alignment.maximum_path(score, batch.frames, batch.phoneme_lengths)
+        return self.dec(z * mask, g=speaker), path
+
     def _encode(self, batch: Batch) -> tuple[Tensor | None, ...]:
         if batch.phonemes.device.type == "xla":
             normalise_together(self)

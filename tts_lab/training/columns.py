@@ -1,0 +1,33 @@
+"""The columns of metrics.csv, and its rows."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from tts_lab.training.config import VALIDATED
+
+ALIGNMENT = (  # see tts_lab.analysis.alignment: the recordings' alignments, that of free speech, and both compared
+    "align_diagonality", "align_skipped", "align_stretched", "align_end",
+    "free_diagonality", "free_skipped", "free_stretched", "free_end", "rate_ratio", "duration_correlation",
+)  # fmt: skip
+COLUMNS = (
+    "step", "epoch", "seconds", "loss_g", "loss_d", "mel", "kl", "duration", "adversarial", "feature",
+    "grad_norm_g", "grad_norm_d", "learning_rate_g", "learning_rate_d", *VALIDATED, *ALIGNMENT,
+    "steps_per_second", "audio_per_second", "data_wait",  # see tts_lab.training.throughput
+    "graphs_compiled", "fallbacks", "steps_traced", "host_seconds", "core_utilization", "device_bytes", "host_bytes",
+    "numerical_errors", "other_errors", "latency_p50", "latency_p99", "ecc_uncorrected",  # see tts_lab.devices.monitor
+)  # fmt: skip
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of a metrics.csv, ``step`` as an integer, the rest as numbers or "" where not measured.
+
+    A file of an older version has fewer columns, and so have its rows.
+    """
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
+    return [
+        {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows
+    ]
