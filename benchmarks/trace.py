@@ -30,6 +30,7 @@ from tts_lab.devices.lowering import ENVIRONMENT, emulate_neuron, lower
 from tts_lab.preflight.hlo import Graph
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.module import DISCRIMINATED_FRAMES, MEL_WEIGHT, VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits import attention, layers, synthesizer
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.losses import discriminator_loss
@@ -168,7 +169,7 @@ def plain_step(hardware):
 
 def _training(hardware):
     config = TrainConfig(Path("build/bench/allison-22050"), max_steps=1)
-    return VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), config, 1, 1, hardware).to(hardware.torch).train()
+    return VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), Place(config, 1), 1, hardware).to(hardware.torch).train()
 
 
 def random_batch(rows, phonemes, frames, device):

@@ -15,6 +15,7 @@ from tts_lab.devices.processor import keep_freed_memory
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.synthesizer import Batch
 from tts_lab.voices.checkpoints import Checkpoint
@@ -31,7 +32,7 @@ def pair(corpus: Corpus):
     """Stock and ours with equal parameters: two functions that update from a batch, and the two models."""
     torch.manual_seed(0)
     stock = stock_model()
-    ours = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), TrainConfig(corpus.folder, max_steps=1), 1, 1)
+    ours = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), Place(TrainConfig(corpus.folder, max_steps=1), 1), 1)
     ours.log_dict = lambda *_: None
     ours.model_g.load_state_dict(stock.model_g.state_dict())
     ours.model_d.load_state_dict(stock.model_d.state_dict())

@@ -16,6 +16,7 @@ from tts_lab.preflight.hlo import Graph
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -24,7 +25,7 @@ def main(folder: Path, preset: str = "tiny") -> None:
     hardware, corpus, model = emulate_neuron(), Corpus.load(folder), PRESETS[preset]
     config = TrainConfig(folder, max_steps=1, preset=preset, batch_size=2, buckets=1, limit_utterances=4, clip=50.0)
     data = CorpusData(corpus, model, config)
-    module = VitsTraining(Checkpoint(model, {}, {}), config, 1, 1, hardware).to(hardware.torch).train()
+    module = VitsTraining(Checkpoint(model, {}, {}), Place(config, 1), 1, hardware).to(hardware.torch).train()
     optimizers = module.configure_optimizers()[0]
     batch = move_data_to_device(data.train_dataloader().dataset[0], hardware.torch)
     step = lower(lambda: torch.stack(list(module.update(batch, *optimizers).values())))

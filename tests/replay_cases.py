@@ -16,6 +16,7 @@ from tts_lab.devices import open_device
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -170,7 +171,7 @@ def the_training_step_is_replayed_bit_for_bit():
     def run():
         device.optimizers.clear()
         torch.manual_seed(0)
-        module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), config, 1, 8, device).to(device.torch).train()
+        module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), Place(config, 8), 1, device).to(device.torch).train()
         optimizers = module.configure_optimizers()[0]
         for n in range(6):
             device.seed(n)

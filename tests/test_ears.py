@@ -28,6 +28,7 @@ from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData, TrainSteps
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.run import train
+from tts_lab.training.stages import Place
 from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.synthesizer import Synthesizer
@@ -194,7 +195,7 @@ def test_listening_and_validating_disturb_nothing(run, elsewhere):
 
 def test_two_validations_of_the_same_weights_are_alike_bit_for_bit(data):
     torch.manual_seed(0)
-    module = VitsTraining(Checkpoint(TINY, {}, {}), data.config, 1, 4, open_device("cpu"))
+    module = VitsTraining(Checkpoint(TINY, {}, {}), Place(data.config, 4), 1, open_device("cpu"))
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False,

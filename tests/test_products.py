@@ -17,6 +17,7 @@ from tts_lab.preflight import rules
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits import products
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.layers import ConvTranspose1d
@@ -114,7 +115,7 @@ def updated(corpus: Path, convolutions: str) -> dict[str, torch.Tensor]:
     config = TrainConfig(corpus, max_steps=1, preset="tiny", batch_size=2, workers=0, convolutions=convolutions)
     data = CorpusData(Corpus.load(corpus), PRESETS["tiny"], config)
     torch.manual_seed(1)
-    module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), config, 1, 1).train()
+    module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), Place(config, 1), 1).train()
     with torch.no_grad():  # what starts at zero would hide a fault
         for parameter in module.parameters():
             if not parameter.any():

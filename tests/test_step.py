@@ -17,6 +17,7 @@ from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import collate
 from tts_lab.training.module import MEL_WEIGHT, VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -43,7 +44,7 @@ def pair(corpus):
 
 def training(corpus: Corpus, **settings) -> VitsTraining:
     config = TrainConfig(corpus.folder, max_steps=100, **settings)
-    module = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), config, steps_per_epoch=10, total_steps=100)
+    module = VitsTraining(Checkpoint(PRESETS["medium"], {}, {}), Place(config, 100), 10)
     module.log_dict = lambda *_, **__: None
     return module
 
@@ -172,7 +173,7 @@ def test_learning_rate_schedule(corpus, schedule, warmup, expected):
 def test_longer_segments_are_for_the_mel_loss_alone(corpus):
     sizes = PRESETS["tiny"].to_dict() | {"sample_rate": 22050, "segment_frames": 64}
     header = Checkpoint(ModelConfig.from_dict(sizes), {}, {})
-    module = VitsTraining(header, TrainConfig(corpus.folder, max_steps=1), 1, 1)
+    module = VitsTraining(header, Place(TrainConfig(corpus.folder, max_steps=1), 1), 1)
     lengths = [(len(u.phoneme_ids), u.samples // 256) for u in corpus.train[:2]]
     (bucket,) = buckets.plan(lengths, 1, groups=range(2))
     batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, header.model, np.random.default_rng(0))

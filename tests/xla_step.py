@@ -18,6 +18,7 @@ from tts_lab.devices.lowering import emulate_neuron, lower
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -44,7 +45,7 @@ def main(lowering: str, folder: Path, out: Path, **settings: Any) -> None:
     model = PRESETS["tiny"]
     data = CorpusData(corpus, model, config)
     torch.manual_seed(1)
-    module = VitsTraining(Checkpoint(model, {}, {}), config, 1, 10, hardware)
+    module = VitsTraining(Checkpoint(model, {}, {}), Place(config, 10), 1, hardware)
     with torch.no_grad():  # what starts at zero would hide a fault
         for parameter in module.parameters():
             if not parameter.any():

@@ -53,5 +53,5 @@ def preflight_run(config: TrainConfig, processes: int = 1) -> RunPreflight:
         largest = max((g for g in result.graphs if parts[g.name].training), key=lambda graph: graph.instructions).name
         products.choose(parts[largest].module, False)
         (native,) = preflight(Part.__call__, {largest: parts[largest]}).graphs
-    module = next(iter(parts.values())).module
-    return RunPreflight(result, runs, module.total_steps, module.steps_per_epoch, config.precision == "bf16", native)
+    *_, module = (part.module for part in parts.values())  # of the last stage
+    return RunPreflight(result, runs, module.place.end, module.steps_per_epoch, config.precision == "bf16", native)

@@ -15,6 +15,24 @@ DEFAULT_SENTENCES = [
 
 
 @dataclass
+class Stage:
+    """A part of a run that trains in its own way. What is left out is as the run says."""
+
+    share: float = 1.0
+    """Its part of the run's steps, beside the shares of the other stages."""
+    freeze: list[str] | None = None
+    """As in the run."""
+    learning_rate: float | None = None
+    """As in the run; the schedule begins anew with each stage."""
+    learning_rate_d: float | None = None
+    """As in the run."""
+    adversarial_from: int | None = None
+    """As in the run, counted from the stage's first step; its share in steps or more for no discriminators."""
+    patience: int | None = None
+    """As in the run: ends the stage, and the next begins."""
+
+
+@dataclass
 class TrainConfig:
     """A training run.
 
@@ -71,6 +89,14 @@ class TrainConfig:
     """Greatest gradient norm of the generator, and of the discriminators; norms are logged either way."""
     adversarial_from: int = 0
     """Step at which the discriminators join; before it the mel, KL and duration losses train alone."""
+    discriminator_divisor: int | None = None
+    """Divides the discriminators' channels. 1 is Piper's; 4 has a twelfth of the weights, for where they cost most."""
+    stages: list[Stage] = field(default_factory=list)
+    """Parts of the run, one after another; none: the run is one."""
+    patience: int | None = None
+    """Validations in a row without a better `keep_by` after which the run, or its stage, ends; left out: never."""
+    least_gain: float = 0.002
+    """For `patience`: a validation is better when `keep_by` is lower by more than this."""
     precision: Literal["32", "bf16", "auto"] = "32"
     """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32. auto: where it is native."""
 
@@ -145,7 +171,7 @@ class TrainConfig:
         ]
         if self.max_steps is None and self.max_epochs is None:
             problems.append("neither max_steps nor max_epochs is given; one must say when to stop")
-        for name in ("max_steps", "max_epochs", "segment_frames", "neuron_cores"):
+        for name in ("max_steps", "max_epochs", "segment_frames", "neuron_cores", "discriminator_divisor", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.keep_by in ("loss_g", "loss_d", "adversarial", "feature"):
@@ -156,12 +182,16 @@ class TrainConfig:
         elif self.keep_by not in VALIDATED:
             problems.append(f"keep_by is {self.keep_by!r}: a validation measures {', '.join(VALIDATED)}")
         problems += missing(self.loggers)
+        if self.least_gain < 0:
+            problems.append(f"least_gain is {self.least_gain}; it must not be negative")
         if self.lr_decay > 1:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:
             problems.append(f"clip is {self.clip}; it must be above zero, or null for no clipping")
         if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
+        if any(stage.share <= 0 for stage in self.stages):
+            problems.append("a stage has a share that is not above zero")
         problems += self._problems_of_start()
         if not (Path(self.corpus) / "corpus.json").is_file():
             problems.append(f"corpus: no corpus.json in {self.corpus}; make it with `tts-lab prepare`")

@@ -1,9 +1,9 @@
-"""Which checkpoints of a run are kept: the last, the best, and those asked for by step."""
+"""Which checkpoints of a run are kept: the last, the best, and those asked for by step; and when it ends early."""
 
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from tts_lab.training.config import TrainConfig
 
@@ -19,14 +19,30 @@ class KeepSteps(Callback):
             trainer.save_checkpoint(self.folder / f"step-{trainer.global_step}.ckpt")
 
 
-def best_and_last(config: TrainConfig, folder: Path) -> list[ModelCheckpoint]:
-    """``last.ckpt`` every so many steps, and the ``keep`` best by ``keep_by``, named with step and score."""
-    last = ModelCheckpoint(
-        folder, filename="last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False,
+class Ending(EarlyStopping):
+    """Ends a stage when its validation has not become better for so long, and tells the module why."""
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        module.out_of_patience = trainer.should_stop
+
+
+def ending(config: TrainConfig) -> list[Ending]:
+    """What ends a stage before its last step, if anything is asked to."""
+    if config.patience is None:
+        return []
+    return [Ending(config.keep_by, config.least_gain, config.patience)]
+
+
+def best_and_last(config: TrainConfig, last: Path) -> list[ModelCheckpoint]:
+    """``last`` every so many steps, and beside it the ``keep`` best by ``keep_by``, named with step and score."""
+    folder = last.parent
+    latest = ModelCheckpoint(
+        folder, filename=last.stem, every_n_train_steps=config.checkpoint_every, enable_version_counter=False,
         save_top_k=1, save_on_train_epoch_end=False,
     )  # fmt: skip
     best = ModelCheckpoint(
         folder, filename=f"best-{{step}}-{{{config.keep_by}:.4f}}", monitor=config.keep_by, mode="min",
         save_top_k=config.keep, enable_version_counter=False,
     )  # fmt: skip
-    return [last, best] if config.keep else [last]
+    return [latest, best] if config.keep else [latest]

@@ -25,11 +25,13 @@ class MetricsCsv(Logger):
     def __init__(self, folder: Path, steps_per_epoch: int, resume_step: int) -> None:
         super().__init__()
         self.path, self.steps_per_epoch = folder / "metrics.csv", steps_per_epoch
-        self.began = time.monotonic()  # "seconds" count from the start of this stretch of the run
+        rows = [row for row in read_metrics(self.path) if row["step"] < resume_step]
+        # "seconds" of a resumed run go on where they were: of training, whatever lay in between.
+        self.began = time.monotonic() - max((row["seconds"] or 0 for row in rows), default=0)
         kept = io.StringIO(newline="")
         writer = csv.DictWriter(kept, COLUMNS)
         writer.writeheader()
-        writer.writerows(row for row in read_metrics(self.path) if row["step"] < resume_step)
+        writer.writerows(rows)
         write_atomically(self.path, kept.getvalue().encode())
 
     name = "metrics"

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tts_lab.devices import Device, open_device
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
-from tts_lab.training.config import TrainConfig
+from tts_lab.training.stages import Place, stage_of
 from tts_lab.vits import products
 from tts_lab.vits.alignment import maximum_path
 from tts_lab.vits.discriminators import Discriminators
@@ -36,26 +36,27 @@ class VitsTraining(L.LightningModule):
     def __init__(
         self,
         header: Checkpoint,
-        config: TrainConfig,
+        place: Place,
         steps_per_epoch: int,
-        total_steps: int,
         hardware: Device | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.header, self.config, self.hardware = header, config, hardware or open_device(config.accelerator)
-        self.steps_per_epoch, self.total_steps = steps_per_epoch, total_steps
+        self.header, self.place, self.config = header, place, place.config
+        self.hardware, self.steps_per_epoch = hardware or open_device(place.config.accelerator), steps_per_epoch
+        self.out_of_patience = False  # the stage has ended before its last step
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor)
-        products.choose(self, config.convolutions == "products")
+        products.choose(self, self.config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
-        self.frozen = [self._part(name).requires_grad_(False) for name in config.freeze]
+        self.frozen = [self._part(name).requires_grad_(False) for name in self.config.freeze]
+        self.train()  # Lightning takes modes as they are, and a frozen part must not start with dropout
 
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
         """One update of generator and discriminators from ``config.accumulate`` batches."""
         # Every draw of a step depends on the seed, the step and the process alone: a resumed run draws the same.
         batches = self.begin(batches, self.config.seed * 1_000_003 + self.global_step)
-        adversarial = self.global_step >= self.config.adversarial_from
+        adversarial = self.is_adversarial(self.global_step)
         optimizer_g, optimizer_d = self.optimizers()
         rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
         if adversarial:
@@ -69,6 +70,14 @@ class VitsTraining(L.LightningModule):
         if self.global_step % self.config.log_every == 0:
             values = self.hardware.processes.mean(torch.stack([value.cpu() for value in measured.values()]))
             self._log_on_host(dict(zip(measured, values, strict=True)) | rates | self.hardware.counters())
+
+    def is_adversarial(self, step: int) -> bool:
+        """Whether the discriminators take part: they have joined, and something that makes audio is trained."""
+        makers = ("enc_q", "dec", "emb_g")
+        moves = any(
+            p.requires_grad for name in makers if name in self.model_g._modules for p in self._part(name).parameters()
+        )
+        return moves and step - self.place.began >= self.config.adversarial_from
 
     def score(self, batch: Batch, _training: bool) -> Tensor:
         """``Synthesizer.score``; in training it is another graph than in validation, for dropout is drawn."""
@@ -161,14 +170,14 @@ class VitsTraining(L.LightningModule):
         return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate) for optimizer in optimizers]
 
     def rate(self, step: int) -> float:
-        """The factor on the learning rates at ``step``."""
+        """The factor on the learning rates at ``step`` of the stage."""
         c = self.config
         if step < c.warmup_steps:
             return (step + 1) / c.warmup_steps
         if c.schedule == "exponential":
             return c.lr_decay ** (step / self.steps_per_epoch)
         if c.schedule == "cosine":
-            progress = (step - c.warmup_steps) / max(1, self.total_steps - c.warmup_steps)
+            progress = (step - c.warmup_steps) / max(1, self.place.steps - c.warmup_steps)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return 1.0
 
@@ -180,6 +189,17 @@ class VitsTraining(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["tts_lab"] = self.header.header()
+        place = self.place
+        checkpoint["stage"] = {"number": place.number, "began": place.began, "ended": self.out_of_patience}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        if stage_of(checkpoint)["number"] == self.place.number:
+            return
+        # Another stage trains other parameters: optimizers, rates and patience begin anew.
+        checkpoint |= {"optimizer_states": [], "lr_schedulers": []}
+        patience = [key for key in checkpoint["callbacks"] if key.startswith("Ending")]
+        for key in patience:
+            del checkpoint["callbacks"][key]
 
     def begin(self, batches: Sequence[Batch], seed: int) -> list[Batch]:
         """Seed all draws, and where the host searches the alignment have it searched, with the first batch's draws."""

@@ -13,6 +13,7 @@ from tts_lab.devices import Device
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import next_place
 from tts_lab.vits.synthesizer import Batch
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -45,7 +46,21 @@ def rehearsal(
         UserError: as ``train`` would before its first step.
     """
     data = CorpusData(corpus, header.model, config, hardware.processes)
-    module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware).to(hardware.torch)
+    parts, runs = {}, Counter()
+    place = next_place(config, data.total_steps, {})
+    while place:
+        prefix = f"stage-{place.number + 1}-" if place.count > 1 else ""
+        own, times = _stage(VitsTraining(header, place, data.steps_per_epoch, hardware).to(hardware.torch), data)
+        parts |= {prefix + name: part for name, part in own.items()}
+        runs.update({prefix + name: count for name, count in times.items()})
+        stage = {"number": place.number, "began": place.began, "ended": False}
+        place = next_place(config, data.total_steps, {"global_step": place.end, "stage": stage})
+    return parts, runs
+
+
+def _stage(module: VitsTraining, data: CorpusData) -> tuple[dict[str, Part], Counter]:
+    """As ``rehearsal``, of the stage that ``module`` trains."""
+    place, config, hardware = module.place, module.config, module.hardware
     optimizers = module.configure_optimizers()[0]
     steps, validation = data.train_dataloader().dataset, data.val_dataloader().dataset
     parts: dict[str, Part] = {}
@@ -64,8 +79,8 @@ def rehearsal(
         shapes = [(len(b.phonemes), b.spectrogram.shape[2], b.phonemes.shape[1]) for b in batches]
         return [replace(b, path=torch.zeros(s, device=hardware.torch)) for b, s in zip(batches, shapes, strict=True)]
 
-    for step in range(data.total_steps):
-        adversarial = step >= config.adversarial_from
+    for step in range(place.began, place.end):
+        adversarial = module.is_adversarial(step)
         name = f"train-{steps.shapes(step)}" + ("" if adversarial else "-without-discriminators")
         if name not in parts:
             parts[name] = Part(module.update, True, (aligned(steps[step], name, True), *optimizers, adversarial))
@@ -74,7 +89,7 @@ def rehearsal(
         name = f"validate-{validation.shapes(number)}"
         if name not in parts:
             parts[name] = Part(module.validate, False, tuple(aligned([validation[number]], name, False)))
-        runs[name] += data.total_steps // config.validate_every
+        runs[name] += place.end // config.validate_every - place.began // config.validate_every
     for (name, search), times in searches.items():
         runs[search] += times * runs[name]
     return parts, runs

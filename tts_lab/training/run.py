@@ -12,10 +12,12 @@ import warnings
 from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 import yaml
+from lightning.pytorch.loggers import Logger
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, find_accelerator, open_device
@@ -28,11 +30,12 @@ from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
-from tts_lab.training.keeping import KeepSteps, best_and_last
+from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
+from tts_lab.training.stages import next_place
 from tts_lab.training.terminal import Terminal
 from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
@@ -80,50 +83,67 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     say = _start_log(config, data) if writes else lambda _: None
     say("\n  ".join([data.describe(), *settings]))
 
-    torch.manual_seed(config.seed)
-    module = VitsTraining(header, config, data.steps_per_epoch, data.total_steps, hardware)
+    content = load_safely(resume) if resume else {}
+    total, data.first_step = data.total_steps, content.get("global_step", 0)
+    place = next_place(config, total, content)
+    if place is None:
+        say(f"{resume} is at step {data.first_step}, where the run asks to end: nothing left to do")
+        return resume
     if resume:
-        data.first_step = int(load_safely(resume)["global_step"])
-        if data.first_step >= data.total_steps:
-            say(f"{resume} is at step {data.first_step}, the run asks for {data.total_steps}: nothing left to do")
-            return resume
         say("\n  ".join([f"resuming from {resume} at step {data.first_step}", *changes]))
-    elif source:
-        done = warm_start(
-            module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold, corpus.speakers,
-            config.start_speaker, config.reinitialise, corpus.symbol_counts(),
-        )  # fmt: skip
-        say(f"starting from {start.words}\n{done}")
+    loggers = run_loggers(config, data.steps_per_epoch, data.first_step) if writes else False
+    last, began = checkpoints / "last.ckpt", time.monotonic()
+    while place:
+        torch.manual_seed(config.seed)
+        module = VitsTraining(header, place, data.steps_per_epoch, hardware)
+        if source and not resume:
+            done = warm_start(
+                module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold, corpus.speakers,
+                config.start_speaker, config.reinitialise, corpus.symbol_counts(),
+            )  # fmt: skip
+            say(f"starting from {start.words}\n{done}")
+        if place.count > 1:
+            say(str(place))
+        data.total_steps = place.end
+        reached = _fit(module, data, resume, last, loggers)
+        if module.out_of_patience:
+            say(f"step {reached['global_step']}: {config.keep_by} falls no more; this stage ends")
+        place, resume, data.first_step = next_place(config, total, reached), last, reached["global_step"]
+    say(f"done: step {data.first_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
+    return last
 
-    waiting = DataWait()
+
+def _fit(
+    module: VitsTraining, data: CorpusData, resume: Path | None, last: Path, loggers: list[Logger] | bool
+) -> dict[str, Any]:
+    """Train one stage to its end and write it to ``last``; returns the step and stage that checkpoint tells."""
+    config, hardware, waiting = module.config, module.hardware, DataWait()
     shown = [
         Throughput(waiting, config.log_every), Terminal(),
-        Samples(config, Frontend.from_dict(corpus.frontend), chosen_clips(data)),
+        Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data)),
         CompileAlarm(hardware, config.recompile == "error"),
-    ] if writes else []  # fmt: skip
+    ] if loggers else []  # fmt: skip
     trainer = L.Trainer(
-        **hardware.lightning(), max_steps=data.total_steps, max_epochs=-1,
-        logger=run_loggers(config, data.steps_per_epoch, data.first_step) if writes else False, profiler=waiting,
+        **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
-        callbacks=[*shown, *best_and_last(config, checkpoints), KeepSteps(checkpoints, config.keep_steps)],
+        callbacks=[*shown, *ending(config), *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps)],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
     )  # fmt: skip
-    began = time.monotonic()
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     except LostProcessError as error:
         raise UserError(
-            f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {checkpoints}"
+            f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {last.parent}"
         ) from error
-    last = checkpoints / "last.ckpt"
-    if trainer.global_step % config.checkpoint_every:
+    if module.out_of_patience or trainer.global_step % config.checkpoint_every:
         trainer.save_checkpoint(last)
     if trainer.interrupted:
         raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
-    say(f"done: step {trainer.global_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
-    return last
+    reached = {"global_step": trainer.global_step}
+    module.on_save_checkpoint(reached)
+    return reached
 
 
 def _source(start: Start | None, config: TrainConfig, processes: Processes) -> Checkpoint | None:
@@ -191,8 +211,8 @@ def _changes(config: TrainConfig) -> list[str]:
 def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
     """What the run's checkpoints will say about the voice."""
     model = model_sizes(config.preset, source.model if source else None, corpus)
-    if config.segment_frames:
-        model = replace(model, segment_frames=config.segment_frames)
+    asked = {"segment_frames": config.segment_frames, "discriminator_divisor": config.discriminator_divisor}
+    model = replace(model, **{name: value for name, value in asked.items() if value})
     provenance = {
         "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},
         "base": source.provenance if source else {},

@@ -51,7 +51,7 @@ class Samples(Callback):
             self.make(trainer, module)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
-        if trainer.global_step % self.config.sample_every == 0 or trainer.global_step == module.total_steps:
+        if trainer.global_step % self.config.sample_every == 0 or trainer.global_step == module.place.end:
             self.make(trainer, module)
 
     def make(self, trainer: L.Trainer, module: L.LightningModule) -> None:

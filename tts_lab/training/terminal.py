@@ -21,20 +21,20 @@ class Terminal(Callback):
         self.first, self.began = trainer.global_step, time.monotonic()
         if sys.stderr.isatty():
             self.bar = Progress(TextColumn("training"), BarColumn(), TextColumn("{task.description}"))
-            self.task = self.bar.add_task("", total=module.total_steps, completed=self.first)
+            self.task = self.bar.add_task("", total=module.place.end, completed=self.first)
             self.bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
         step, now = trainer.global_step, time.monotonic()
         speed = (step - self.first) / (now - self.began)
-        left = time.strftime("%H:%M:%S", time.gmtime((module.total_steps - step) / speed))
+        left = time.strftime("%H:%M:%S", time.gmtime((module.place.end - step) / speed))
         shown = [
             f"{k} {float(v):.3f}" for k, v in trainer.logged_metrics.items() if k in ("mel", "kl", "loss_d", "val_mel")
         ]
-        text = f"step {step}/{module.total_steps}  {'  '.join(shown)}  {speed:.2f} steps/s  {left} left"
+        text = f"step {step}/{module.place.end}  {'  '.join(shown)}  {speed:.2f} steps/s  {left} left"
         if self.bar:
             self.bar.update(self.task, completed=step, description=text)
-        elif now - self.said > self.between or step == module.total_steps:
+        elif now - self.said > self.between or step == module.place.end:
             self.said = now
             print(text, flush=True)
 
