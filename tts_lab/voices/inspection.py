@@ -1,4 +1,4 @@
-"""What is this file? A voice, a checkpoint or a run: sizes, symbols, speakers, and what a new run would take from it."""
+"""What is this file? A voice, a checkpoint or a run: sizes, symbols, speakers, and what a run takes from it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
