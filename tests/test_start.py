@@ -162,7 +162,8 @@ def test_named_parts_start_fresh():
     done = warm_start(voice, source, SYMBOLS, threshold=0.99, fresh=["enc_p", "dp.flows.1"])
     for key, value in voice.state_dict().items():
         asked = key.startswith(("model_g.enc_p.", "model_g.dp.flows.1."))
-        assert torch.equal(value, before[key]) == asked, key
+        assert torch.equal(value, (before if asked else source.state_dict)[key]), key
+    assert not torch.equal(before[EMBEDDING], source.state_dict[EMBEDDING])
     assert 0 < done.generator_share < 1 and "enc_p, dp.flows.1: fresh weights, as asked" in str(done)
     with pytest.raises(UserError, match="has no part 'encoder', 'dp.flows.77'; its parts are enc_p, dec, enc_q, flow"):
         warm_start(voice, source, SYMBOLS, fresh=["enc_p", "encoder", "dp.flows.77"])
