@@ -1,6 +1,6 @@
 """The statistics, verdicts and ranking of a table of 200,000 utterances without audio: processor time and memory.
 
-    python -m benchmarks.large_table [ROWS]
+python -m benchmarks.large_table [ROWS]
 """
 
 import json

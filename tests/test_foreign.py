@@ -163,8 +163,9 @@ def test_the_config_beside_says_how_text_becomes_ids(tmp_path):
     (tmp_path / "config.json").write_text('{"optimizer": "another program\'s"}')
     assert read_checkpoint(path).frontend == {}
     config = {
-        "audio": {"sample_rate": 16000}, "espeak": {"voice": "ru"}, "phoneme_type": "PhonemeType.TEXT", "num_symbols": 256,
-        "phoneme_id_map": {symbol: [i] for symbol, i in letters.items()}, "speaker_id_map": {"ana": 0, "boris": 1},
+        "audio": {"sample_rate": 16000}, "espeak": {"voice": "ru"}, "phoneme_type": "PhonemeType.TEXT",
+        "num_symbols": 256, "speaker_id_map": {"ana": 0, "boris": 1},
+        "phoneme_id_map": {symbol: [i] for symbol, i in letters.items()},
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "MODEL_CARD").write_text("# Model card\n* License: CC BY 4.0\n")

@@ -48,7 +48,7 @@ class Fit:
     problems: list[str]
     """Why not, and what to do about it."""
     generator_share: float
-    """Of the run's generator, 0 to 1: the part that comes over, a voice's posterior encoder, once recovered, with it."""
+    """Of the run's generator, 0 to 1: the part that comes over, a voice's posterior encoder once recovered."""
     report: str
     """What `tts-lab train` would say it took."""
     new_symbols: dict[str, str]
