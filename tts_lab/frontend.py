@@ -122,7 +122,8 @@ class Frontend:
             voice = json.loads(path.read_text(encoding="utf-8"))
             return cls(
                 espeak_voice=voice["espeak"]["voice"],
-                phoneme_type=voice.get("phoneme_type") or "espeak",
+                # Some exporters wrote the enumeration's name: PhonemeType.ESPEAK.
+                phoneme_type=str(voice.get("phoneme_type") or "espeak").rpartition(".")[2].lower(),
                 phoneme_id_map=_copy_map(voice["phoneme_id_map"]),
                 num_symbols=int(voice["num_symbols"]),
                 vowel_clusters=[list(cluster) for cluster in voice.get("vowel_clusters") or []],

@@ -1,1 +1,1 @@
-"""Training: the adversarial step, its data, checkpoints and the run folder."""
+"""Training: the adversarial step, its data and the run folder."""

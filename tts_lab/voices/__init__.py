@@ -1,1 +1,1 @@
-"""Published voices in, exported voices out: adopt, export, speak."""
+"""Voices and checkpoints: what a run starts from (adopt, start, inspect), export, speak."""

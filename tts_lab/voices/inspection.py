@@ -1,4 +1,4 @@
-"""What is this file? A voice, a checkpoint or a run: sizes, symbols, speakers, and what a new run would take from it."""
+"""What is this file? A voice, a checkpoint or a run: sizes, symbols, speakers, and what a run takes from it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class Fit:
     problems: list[str]
     """Why not, and what to do about it."""
     generator_share: float
-    """Of the run's generator, 0 to 1: the part that comes over."""
+    """Of the run's generator, 0 to 1: the part that comes over, a voice's posterior encoder once recovered."""
     report: str
     """What `tts-lab train` would say it took."""
     new_symbols: dict[str, str]
@@ -128,7 +128,6 @@ def inspect(path: Path | str, corpus: Path | None = None) -> Inspection:
     content: dict[str, Any] = {}
     if start.kind == "voice":
         kind, found = "published voice (ONNX)", read_voice(path, DistillSettings(steps=0), quiet=True)
-        found.state_dict = {key: value for key, value in found.state_dict.items() if ".enc_q." not in key}
     else:
         content = load_safely(start.file)
         found = checkpoint_of(content, start.file)
@@ -155,7 +154,7 @@ def inspect(path: Path | str, corpus: Path | None = None) -> Inspection:
         discriminators=any(key.startswith("model_d.") for key in found.state_dict),
         posterior=_posterior(found, start.kind),
         provenance=found.provenance,
-        fit=_fit(found, Corpus.load(corpus)) if corpus else None,
+        fit=_fit(found, Corpus.load(corpus), start.kind) if corpus else None,
     )
 
 
@@ -211,7 +210,7 @@ class _Whole(nn.Module):
         self.model_g, self.model_d = Synthesizer(model), Discriminators(model.discriminator_divisor)
 
 
-def _fit(found: Checkpoint, corpus: Corpus) -> Fit:
+def _fit(found: Checkpoint, corpus: Corpus, kind: str) -> Fit:
     model, problems = model_sizes(None, found.model, corpus), []
     if corpus.sample_rate != model.sample_rate:
         problems.append(
@@ -225,6 +224,8 @@ def _fit(found: Checkpoint, corpus: Corpus) -> Fit:
         done = warm_start(whole, found, corpus.frontend["phoneme_id_map"], speakers=corpus.speakers, used=used)
     except UserError as error:
         problems.append(str(error))
+    if kind == "voice":
+        done.remarks.append("of these the posterior encoder is not in the file: the run recovers it first")
     return Fit(
         str(corpus.folder), not problems, problems, done.generator_share, str(done) if done.copied else "", done.symbols
     )

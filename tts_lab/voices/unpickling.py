@@ -97,11 +97,10 @@ def _plain(value: Any) -> Any:
 
 def _reason(path: Path, error: Exception) -> str:
     said = str(error) or type(error).__name__
-    refused = set(re.findall(r"(?:GLOBAL|Unsupported class|function) ([\w.]+)", said))
     try:
-        refused |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(STAND_INS)
-    except Exception:  # the old format, or no PyTorch file at all: what was said above must do
-        pass
+        refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(STAND_INS)
+    except Exception:  # the old format, or no PyTorch file at all: the error names the first
+        refused = set(re.findall(r"GLOBAL ([\w.]+)", said))
     if "TorchScript" in said:
         return (
             f"{path} is refused: it is a TorchScript archive, a program and no training checkpoint. "
