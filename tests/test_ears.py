@@ -332,8 +332,6 @@ def test_the_picture_shows_what_was_long():
     assert widest / (span[-1] - span[0] + 1) == pytest.approx(0.6, abs=0.02)
     red = np.abs(pixels.astype(int) - [0xB0, 0x00, 0x20]).sum(2) < 60
     rows = np.flatnonzero(red[: int(0.6 * len(pixels)), : pixels.shape[1] // 8].any(1))
-    assert len(rows) and blue[rows.min() - 5 : rows.max() + 6].sum(1).max() == widest, (
-        "red is the row of the longest bar"
-    )
+    assert len(rows) and blue[rows.min() - 5 : rows.max() + 6].sum(1).max() == widest  # the longest bar's row
     assert score(recorded, symbols).stretched == pytest.approx(1 / 3)
     assert alignments.mean_scores([alignments.Aligned("abc", symbols, recorded, even)]).keys() == set(ALIGNMENT)
