@@ -71,6 +71,9 @@ def log_metrics(self, values, step, epoch, prefix, framework):
 def log_parameters(self, parameters, framework, flatten_nested, source):
     note("comet.config", parameters)
 
+def set_model_graph(self, graph, framework): note("comet.graph", framework)
+
+setattr(Experiment, "__internal_api__set_model_graph__", set_model_graph)
 setattr(Experiment, "__internal_api__log_metrics__", log_metrics)
 setattr(Experiment, "__internal_api__log_parameters__", log_parameters)
 

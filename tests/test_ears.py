@@ -275,8 +275,8 @@ def test_a_service_that_does_not_open_ends_in_words(small_corpus, tmp_path, monk
 
 
 def test_waiting_is_for_data_and_for_nothing_else(small_corpus, tmp_path, monkeypatch):
-    """Batches that take 0.2 s to fetch, and a validation of 1 s after each step, which is no step."""
-    fetch, validate, seconds = TrainSteps.__getitem__, VitsTraining.validate, []
+    """Batches that take 0.2 s to fetch, and after each step a validation that sleeps, which is no step."""
+    fetch, validate, seconds, slept = TrainSteps.__getitem__, VitsTraining.validate, [], []
 
     def slowly(steps, number):
         time.sleep(0.2)
@@ -284,7 +284,7 @@ def test_waiting_is_for_data_and_for_nothing_else(small_corpus, tmp_path, monkey
         return fetch(steps, number)
 
     monkeypatch.setattr(TrainSteps, "__getitem__", slowly)
-    monkeypatch.setattr(VitsTraining, "validate", lambda *a: time.sleep(1) or validate(*a))
+    monkeypatch.setattr(VitsTraining, "validate", lambda *a: time.sleep(0.2) or slept.append(0.2) or validate(*a))
     train(TrainConfig(small_corpus, tmp_path, max_steps=4, sample_every=100, sample_clips=0, validate_every=1,
                       keep=0, **RUN))  # fmt: skip
     rows = [row for row in read_metrics(tmp_path / "metrics.csv") if row["data_wait"] != ""]
@@ -293,7 +293,9 @@ def test_waiting_is_for_data_and_for_nothing_else(small_corpus, tmp_path, monkey
         step = 1 / row["steps_per_second"]
         assert row["data_wait"] * step > 0.2
         assert row["audio_per_second"] * step == pytest.approx(heard, abs=2 * HOP / 16000)  # whole frames of each clip
-    assert min(1 / row["steps_per_second"] for row in rows) < 1, "a step with its validation takes over a second"
+    # From the first row to the last are three steps and three validations of the four.
+    apart, steps = rows[-1]["seconds"] - rows[0]["seconds"], sum(1 / row["steps_per_second"] for row in rows[1:])
+    assert steps < apart - 0.75 * sum(slept) + 0.05 and sum(slept) > 1
 
 
 def test_throughput_is_over_all_steps_since_it_was_last_told():
@@ -325,12 +327,12 @@ def test_the_picture_shows_what_was_long():
     recorded = np.array([5, 5, 5, 5, 55, 5, 5, 5, 10])
     even = np.array([11, 11, 11, 11, 11, 11, 11, 11, 12])
     pixels = alignments.picture([alignments.Aligned("abc", symbols, recorded, even)], 0.01)
-    blue = (np.abs(pixels.astype(int) - [0x0F, 0x7A, 0xC0]).sum(2) < 12)[: int(0.9 * len(pixels))]
+    blue = (np.abs(pixels.astype(int) - [0x0F, 0x7A, 0xC0]).sum(2) < 12)[: int(0.6 * len(pixels))]  # not the legend
     widest = blue.sum(1).max()
     span = np.flatnonzero(blue.any(0))
     assert widest / (span[-1] - span[0] + 1) == pytest.approx(0.6, abs=0.02)
     red = np.abs(pixels.astype(int) - [0xB0, 0x00, 0x20]).sum(2) < 60
-    rows = np.flatnonzero(red[: int(0.8 * len(pixels)), : pixels.shape[1] // 8].any(1))
-    assert len(rows) and blue[rows.min() : rows.max() + 1].sum(1).max() == widest, "red is the row of the longest bar"
+    rows = np.flatnonzero(red[: int(0.6 * len(pixels)), : pixels.shape[1] // 8].any(1))
+    assert len(rows) and blue[rows.min() - 5 : rows.max() + 6].sum(1).max() == widest  # the longest bar's row
     assert score(recorded, symbols).stretched == pytest.approx(1 / 3)
     assert alignments.mean_scores([alignments.Aligned("abc", symbols, recorded, even)]).keys() == set(ALIGNMENT)
