@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+import yaml
 
 from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.errors import UserError
@@ -131,6 +132,25 @@ def find_voices(where: Path, base: str | None = None) -> list[Voice]:
     if problems:
         raise UserError("these cannot be listened to:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return sorted(voices.values(), key=lambda v: (v.kind != "base", v.step or 0, v.label))
+
+
+def find_corpus(run: Path) -> Path:
+    """The corpus folder that a run's config.yaml, or else its checkpoints, name.
+
+    Raises:
+        UserError: they name none that is still there; the caller has then to be told one.
+    """
+    named = []
+    if (config := run / "config.yaml").is_file():
+        named.append(yaml.safe_load(config.read_text(encoding="utf-8")).get("corpus"))
+    elif run.is_dir() or run.suffix == ".ckpt":
+        taken = read_checkpoint(run_checkpoints(run)[0] if run.is_dir() else run)
+        named.append(taken.provenance.get("corpus", {}).get("folder"))
+    for folder in named:
+        if folder and (Path(folder) / "corpus.json").is_file():
+            return Path(folder)
+    known = f"the corpus it was trained on, {named[0]}, is not there" if any(named) else "it names no corpus"
+    raise UserError(f"{run}: {known}: name one whose held-out clips are the person to sound like, with --corpus.")
 
 
 def choose_clips(corpus: Corpus, at_most: int = HELD_OUT, speaker: str | None = None) -> list[Utterance]:
