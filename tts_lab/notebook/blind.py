@@ -114,7 +114,8 @@ at("same").onclick = () => answer(0);
 at("end").onclick = finish;
 at("forget").onclick = () => { answers = []; keep(); at("begin").click(); };
 document.addEventListener("keydown", event => {
-  if (!event.repeat && !event.ctrlKey && !event.metaKey && !event.altKey && event.key in WORDS) answer(Number(event.key));
+  const alone = !event.repeat && !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (alone && event.key in WORDS) answer(Number(event.key));
 });
 at("results").onclick = () => {
   const content = {format: "tts_lab/blind/1", page: blind.page, seed: blind.seed, answers, tally: tally()};

@@ -33,7 +33,8 @@ HEAVIEST = 24_000_000
 """Bytes of recordings in the page; mail and browsers carry so much."""
 SEED = 1234
 STYLE = """
-body { max-width: 76rem; } .best td { background: var(--note); } td.why { text-align: left !important; }
+body { max-width: 76rem; } .best td { background: var(--note); } table.data td { white-space: nowrap; }
+table.data td.why, table.data th:last-child { text-align: left; white-space: normal; }
 table.grid { border-collapse: collapse; } .grid td, .grid th { padding: .3rem .5rem; vertical-align: top;
   text-align: left; font-size: .85rem; border-bottom: 1px solid var(--line); }
 .grid th { font-weight: 400; min-width: 190px; } .grid th:first-child, .grid td:first-child { position: sticky;
@@ -158,8 +159,9 @@ def _blind(evaluation: Evaluation) -> str:
     if len(voices) < 2:
         return ""
     sentences = [*evaluation.spoken.sentences, *evaluation.spoken.held_out]
+    told = json.dumps([row["digest"] for row in evaluation.rows] + sentences)
     content = {
-        "page": hashlib.sha256(json.dumps([row["digest"] for row in evaluation.rows] + sentences).encode()).hexdigest()[:16],
+        "page": hashlib.sha256(told.encode()).hexdigest()[:16],
         "seed": SEED,
         "voices": {number: row["label"] for number, row in enumerate(evaluation.rows, 1)},
         "sentences": sentences,
