@@ -28,13 +28,13 @@ from torch import nn
 from tts_lab.devices import open_device
 from tts_lab.devices.lowering import ENVIRONMENT, emulate_neuron, lower
 from tts_lab.preflight.hlo import Graph
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.module import DISCRIMINATED_FRAMES, MEL_WEIGHT, VitsTraining
 from tts_lab.vits import attention, layers, synthesizer
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.losses import discriminator_loss
 from tts_lab.vits.synthesizer import Batch
+from tts_lab.voices.checkpoints import Checkpoint
 
 SHAPE = (16, 192, 512)  # utterances, phonemes, frames
 ADAMW = {"lr": 2e-4, "betas": (0.8, 0.99), "eps": 1e-9}

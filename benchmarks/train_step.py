@@ -11,13 +11,13 @@ from torch import nn
 
 from benchmarks.stock import segment_starts, stock_batch, stock_model, stock_step
 from tts_lab.corpus.corpus import Corpus
-from tts_lab.training.checkpoints import Checkpoint
+from tts_lab.devices.processor import keep_freed_memory
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.processor import keep_freed_memory
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.synthesizer import Batch
+from tts_lab.voices.checkpoints import Checkpoint
 
 
 def real_batches(corpus: Corpus, rows: int, count: int) -> list[Batch]:

@@ -48,9 +48,9 @@ def two_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from tts_lab.frontend import Frontend
-    from tts_lab.training.checkpoints import Checkpoint, write_checkpoint
     from tts_lab.vits.config import PRESETS, ModelConfig
     from tts_lab.vits.synthesizer import Synthesizer
+    from tts_lab.voices.checkpoints import Checkpoint, write_checkpoint
 
     torch.manual_seed(7)
     config = ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"speakers": 2, "speaker_channels": 8})

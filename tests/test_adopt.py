@@ -14,12 +14,12 @@ from piper.train.vits.models import SynthesizerTrn
 
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices import adopt as adopting
 from tts_lab.voices import distill
 from tts_lab.voices.adopt import adopt, model_config, read_voice
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.voices.distill import DistillSettings
 from tts_lab.voices.export import load_generator, voice_config, write_onnx
 from tts_lab.voices.graph import VoiceGraph

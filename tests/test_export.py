@@ -14,8 +14,8 @@ from piper import PiperVoice
 
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
-from tts_lab.training.checkpoints import read_checkpoint, write_checkpoint
 from tts_lab.voices import export as exporting
+from tts_lab.voices.checkpoints import read_checkpoint, write_checkpoint
 from tts_lab.voices.export import Exported, export, phoneme_ids
 from tts_lab.voices.languages import language_block
 

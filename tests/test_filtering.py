@@ -46,7 +46,7 @@ def test_only_training_in_float32_on_a_processor_takes_it():
 def test_freed_memory_is_kept_for_the_next_tensor():
     count = (
         "import resource, sys, torch\n"
-        "from tts_lab.training.processor import keep_freed_memory\n"
+        "from tts_lab.devices.processor import keep_freed_memory\n"
         "if sys.argv[1] == 'keep': keep_freed_memory()\n"
         "for _ in range(4):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"

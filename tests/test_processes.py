@@ -20,12 +20,12 @@ from tts_lab.devices.instances import check_workers
 from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
 from tts_lab.notebook import launch
-from tts_lab.training.checkpoints import load_safely
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import read_metrics
 from tts_lab.training.module import VitsTraining
 from tts_lab.vits.config import PRESETS
+from tts_lab.voices.checkpoints import load_safely
 
 BASE = own_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 TORCHRUN = ["-m", "torch.distributed.run"]

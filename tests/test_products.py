@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.preflight import rules
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 from tts_lab.vits import products
 from tts_lab.vits.config import PRESETS
 from tts_lab.vits.layers import ConvTranspose1d
+from tts_lab.voices.checkpoints import Checkpoint
 
 # Piper's own layers made narrow: channels in and out, taps, and what else conv1d is told.
 PLAIN = {

@@ -11,14 +11,14 @@ from benchmarks.train_step import real_batches, update_error
 from tts_lab import buckets
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.prepare import PrepareSettings, prepare
+from tts_lab.devices.processor import native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import collate
 from tts_lab.training.module import MEL_WEIGHT, VitsTraining
-from tts_lab.training.processor import native_bfloat16
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -14,12 +14,12 @@ import yaml
 from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv, read_metrics
 from tts_lab.training.run import train
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TINY = {
@@ -110,7 +110,7 @@ def test_its_checkpoint_starts_another_run(straight, small_corpus, tmp_path, cap
     assert checkpoint.model == PRESETS["tiny"] and checkpoint.provenance["corpus"]["fingerprint"]
     settings = TINY | {"preset": None}
     train(
-        TrainConfig(small_corpus, tmp_path, max_steps=1, warm_start=straight / "checkpoints" / "last.ckpt", **settings)
+        TrainConfig(small_corpus, tmp_path, max_steps=1, start_from=straight / "checkpoints" / "last.ckpt", **settings)
     )
     assert "100.0% of the generator" in capsys.readouterr().out
 
@@ -203,7 +203,7 @@ def test_several_speakers_train(small_corpus, tmp_path):
 
 def test_all_that_is_wrong_with_a_config_is_said_at_once(tmp_path):
     with pytest.raises(UserError) as caught:
-        TrainConfig(tmp_path, clip=-1, batch_size=0, lr_decay=1.5, resume="yesterday", warm_start=Path("no.ckpt"))
+        TrainConfig(tmp_path, clip=-1, batch_size=0, lr_decay=1.5, resume="yesterday", start_from=Path("no.ckpt"))
     said = str(caught.value)
     for part in ("clip is -1", "batch_size is 0", "lr_decay", "yesterday", "no.ckpt", "max_steps", "tts-lab prepare"):
         assert part in said

@@ -15,11 +15,11 @@ from lightning.fabric.utilities import move_data_to_device
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import open_device
 from tts_lab.devices.lowering import emulate_neuron, lower
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 from tts_lab.vits.config import PRESETS
+from tts_lab.voices.checkpoints import Checkpoint
 
 
 def draw_on_the_host(module: VitsTraining) -> None:

@@ -22,6 +22,21 @@ def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int |
     print(make(find_voice(voice), cache, **options))
 
 
+def inspect(file: Path, corpus: Path | None = None, json: Path | None = None) -> None:
+    """What a file is: a voice, a checkpoint of ours or Piper's, or a run; and whether a run can start from it.
+
+    Args:
+        file: a .onnx voice, a checkpoint, or the folder of a run.
+        corpus: a prepared corpus: say what a run on it would take over.
+        json: also write what was found to this file.
+    """
+    from tts_lab.voices.inspection import inspect as look
+
+    found = look(file, corpus)
+    print(found)
+    write_report(json, found)
+
+
 def train(config: TrainConfig) -> None:
     """Corpus to run: train, or go on with, the voice that the config describes."""
     from tts_lab.training.run import train as run

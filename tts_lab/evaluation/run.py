@@ -18,9 +18,9 @@ from tts_lab.evaluation import metrics
 from tts_lab.evaluation.evaluation import Evaluation, Spoken
 from tts_lab.evaluation.listening import evaluate
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.voices.averaging import AVERAGED, digest, run_checkpoints
 from tts_lab.voices.catalogue import find_voice
+from tts_lab.voices.checkpoints import read_checkpoint
 from tts_lab.voices.speak import say, speak_checkpoint
 
 FOLDER = "evaluation"

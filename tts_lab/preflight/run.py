@@ -8,11 +8,11 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import emulate_neuron
 from tts_lab.devices.processes import Processes
 from tts_lab.preflight import GraphReport, Preflight, preflight
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.rehearsal import Part, rehearsal
 from tts_lab.training.run import resolve_precision, voice_header
 from tts_lab.vits import products
+from tts_lab.voices.start import find_start, read_start
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def preflight_run(config: TrainConfig, processes: int = 1) -> RunPreflight:
     """
     config = resolve_precision(config, "neuron")
     corpus = Corpus.load(config.corpus)
-    header = voice_header(config, corpus, read_checkpoint(config.warm_start) if config.warm_start else None)
+    start = find_start(config.start_from)
+    header = voice_header(config, corpus, read_start(start, None) if start else None)
     hardware = emulate_neuron()
     hardware.processes = Processes(world=processes)
     if processes > 1:

@@ -27,11 +27,19 @@ class TrainConfig:
     """Folder the run writes: config, metrics, samples, checkpoints."""
 
     preset: Literal["tiny", "x-low", "medium", "high"] | None = None
-    """Size of the model; left out, the warm-start checkpoint's size, or medium."""
-    warm_start: Path | None = None
-    """Checkpoint to start from (`tts-lab adopt` makes one from a published voice)."""
+    """Size of the model; left out, that of what it starts from, or medium."""
+    start_from: str | Path = "scratch"
+    """scratch, a voice (NAME.onnx, or a name Piper publishes), a checkpoint (ours or Piper's), or a run's folder."""
+    start_speaker: str | None = None
+    """Of a start with several speakers, by name or id, the one new speakers begin as; the first if left out."""
+    posterior_steps: int | None = None
+    """Of a start from a voice: updates that recover its posterior encoder, 300 if left out; 0 leaves it random."""
+    voice_cache: Path = Path("build/voices")
+    """Folder of voices that were started from: they are adopted once."""
     warm_start_threshold: float = 0.5
-    """Refuse a warm start that fills less than this share of the generator."""
+    """Refuse a start that fills less than this share of the generator, the parts of `reinitialise` aside."""
+    reinitialise: list[str] = field(default_factory=list)
+    """Parts of the generator that start fresh, whatever the start holds, named as for `freeze`."""
     freeze: list[str] = field(default_factory=list)
     """Parts of the generator to leave as they are: any of enc_p, dp, enc_q, flow, dec, or longer names."""
 
@@ -137,12 +145,39 @@ class TrainConfig:
             problems.append(f"clip is {self.clip}; it must be above zero, or null for no clipping")
         if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
-        if self.warm_start and not Path(self.warm_start).is_file():
-            problems.append(f"warm_start: no file {self.warm_start}; make it with `tts-lab adopt VOICE.onnx`")
+        problems += self._problems_of_start()
         if not (Path(self.corpus) / "corpus.json").is_file():
             problems.append(f"corpus: no corpus.json in {self.corpus}; make it with `tts-lab prepare`")
         if problems:
             raise UserError("this configuration cannot run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+    def _problems_of_start(self) -> list[str]:
+        problems, kind = [], "scratch"
+        if str(self.start_from) != "scratch":
+            from tts_lab.voices.start import find_start
+
+            try:
+                kind = find_start(self.start_from).kind
+            except UserError as error:
+                problems.append(str(error))
+        elif self.reinitialise:
+            problems.append(f"reinitialise names {', '.join(self.reinitialise)}, but from scratch all parts are fresh")
+        if self.posterior_steps is not None and self.posterior_steps < 0:
+            problems.append(f"posterior_steps is {self.posterior_steps}; it must not be negative")
+        elif self.posterior_steps is not None and kind != "voice":
+            problems.append("posterior_steps is given, but only a start from an .onnx voice lacks a posterior encoder")
+        if self.start_speaker is not None and kind == "scratch" and not problems:
+            problems.append(f"start_speaker is {self.start_speaker!r}, but a start from scratch has no speakers")
+        stuck = [
+            (part, frozen)
+            for part in self.reinitialise
+            for frozen in self.freeze
+            if f"{part}.".startswith(f"{frozen}.") or f"{frozen}.".startswith(f"{part}.")
+        ]
+        problems += [
+            f"reinitialise names {part} and freeze {frozen}: fresh weights that may not learn" for part, frozen in stuck
+        ]
+        return problems
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to ``config.yaml``."""

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from tts_lab.devices import Device, open_device
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.vits import products
 from tts_lab.vits.alignment import maximum_path
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
 from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
+from tts_lab.voices.checkpoints import Checkpoint
 
 DISCRIMINATED_FRAMES = 32  # Piper's segment; a longer one is for the mel loss, whose price is small
 MEL_WEIGHT = 45.0  # of the reconstruction loss (HiFi-GAN, equation 5; VITS, section 3.1)

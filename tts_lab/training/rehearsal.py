@@ -10,11 +10,11 @@ from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device
-from tts_lab.training.checkpoints import Checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 from tts_lab.vits.synthesizer import Batch
+from tts_lab.voices.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -21,19 +21,19 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
-from tts_lab.devices.processes import LostProcessError
+from tts_lab.devices.processes import LostProcessError, Processes
+from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.callbacks import CompileAlarm, KeepSteps, Samples, Terminal, best_and_last
-from tts_lab.training.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.metrics import MetricsCsv
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.processor import keep_freed_memory, native_bfloat16
 from tts_lab.training.rehearsal import rehearsal
-from tts_lab.training.warm_start import warm_start
-from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
+from tts_lab.voices.start import Start, find_start, model_sizes, read_start
+from tts_lab.voices.warm_start import warm_start
 
 
 def train(config: TrainConfig) -> Path | None:
@@ -63,10 +63,13 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     checkpoints, processes = config.run / "checkpoints", hardware.processes
     resume = processes.broadcast(_resume_from(config, checkpoints))  # rank 0's choice, for it writes them
     corpus = Corpus.load(config.corpus)
-    source = read_checkpoint(config.warm_start) if config.warm_start else None
-    header = voice_header(config, corpus, source)
+    start = find_start(config.start_from)
     if os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY"):
-        return _rehearse(config, header, corpus, hardware)
+        return _rehearse(config, voice_header(config, corpus, start and read_start(start, None)), corpus, hardware)
+    source = read_checkpoint(resume) if resume else _source(start, config, processes)
+    header = voice_header(config, corpus, source)
+    if resume:  # its start is known to it, and no longer needed
+        header.provenance["base"] = source.provenance.get("base", {})
     data = CorpusData(corpus, header.model, config, processes)
     writes = processes.rank == 0
     changes = _changes(config) if writes else []
@@ -82,7 +85,11 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
             return resume
         say("\n  ".join([f"resuming from {resume} at step {data.first_step}", *changes]))
     elif source:
-        say(str(warm_start(module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold)))
+        done = warm_start(
+            module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold, corpus.speakers,
+            config.start_speaker, config.reinitialise, corpus.symbol_counts(),
+        )  # fmt: skip
+        say(f"starting from {start.words}\n{done}")
 
     shown = [
         Terminal(), Samples(config, config.run, Frontend.from_dict(corpus.frontend)),
@@ -114,6 +121,17 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
         raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
     say(f"done: step {trainer.global_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
     return last
+
+
+def _source(start: Start | None, config: TrainConfig, processes: Processes) -> Checkpoint | None:
+    """What the run starts from; a voice is adopted by rank 0 while the others wait, and then found by all."""
+    if start is None:
+        return None
+    source = None
+    if processes.rank == 0:
+        source = read_start(start, config.voice_cache, config.posterior_steps)
+    processes.barrier()
+    return source or read_start(start, config.voice_cache, config.posterior_steps)
 
 
 def _rehearse(config: TrainConfig, header: Checkpoint, corpus: Corpus, hardware: Device) -> None:
@@ -169,20 +187,14 @@ def _changes(config: TrainConfig) -> list[str]:
 
 def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
     """What the run's checkpoints will say about the voice."""
-    speakers = corpus.speakers if len(corpus.speakers) > 1 else {}
-    if config.preset is None and source is not None:
-        model = source.model
-    else:
-        model = PRESETS[config.preset or "medium"]
-        model = ModelConfig.from_dict(
-            model.to_dict() | {"speakers": max(1, len(speakers)), "symbols": corpus.frontend["num_symbols"]}
-        )
+    model = model_sizes(config.preset, source.model if source else None, corpus)
     if config.segment_frames:
         model = replace(model, segment_frames=config.segment_frames)
     provenance = {
         "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},
         "base": source.provenance if source else {},
     }
+    speakers = corpus.speakers if model.speakers > 1 else {}
     return Checkpoint(model, corpus.frontend, {}, speakers, provenance=provenance)
 
 

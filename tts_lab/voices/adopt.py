@@ -3,17 +3,17 @@
 import dataclasses
 import hashlib
 import json
-import math
 from pathlib import Path
 
 import torch
 
 from tts_lab.errors import UserError
-from tts_lab.features import SpectrogramSettings
 from tts_lab.frontend import Frontend
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices import sizes
+from tts_lab.voices.catalogue import licence_beside
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.distill import DistillSettings, recover_posterior
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.parity import Difference, compare
@@ -51,7 +51,7 @@ def adopt(voice: Path, cache: Path, steps: int = DistillSettings.steps, **settin
     return path
 
 
-def read_voice(voice: Path, distill: DistillSettings) -> Checkpoint:
+def read_voice(voice: Path, distill: DistillSettings, quiet: bool = False) -> Checkpoint:
     """The checkpoint of a published voice, not written anywhere. Raises UserError as `adopt` does."""
     graph = VoiceGraph(voice)
     config, frontend, speakers = model_config(graph)
@@ -60,14 +60,15 @@ def read_voice(voice: Path, distill: DistillSettings) -> Checkpoint:
     weights = graph.state_dict({name: tuple(value.shape) for name, value in model.state_dict().items()})
     model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
     difference = _check(model, graph, frontend)
-    print(
-        f"{Path(voice).name}: {len(weights)} tensors read, {config.speakers} speaker(s), {config.sample_rate} Hz; "
-        f"PyTorch and ONNX Runtime differ by at most {difference.samples:.1e}",
-        flush=True,
-    )
+    if not quiet:
+        print(
+            f"{Path(voice).name}: {len(weights)} tensors read, {config.speakers} speaker(s), {config.sample_rate} Hz; "
+            f"PyTorch and ONNX Runtime differ by at most {difference.samples:.1e}",
+            flush=True,
+        )
     provenance = {
         "voice": Path(voice).stem,
-        "licence": _licence(voice),
+        "licence": licence_beside(voice),
         "onnx_difference": difference.samples,
     }
     if distill.steps:
@@ -87,28 +88,14 @@ def model_config(graph: VoiceGraph) -> tuple[ModelConfig, Frontend, dict[str, in
     path = Path(f"{graph.path}.json")
     frontend = Frontend.from_voice(path)
     voice = json.loads(path.read_text(encoding="utf-8"))
-    sizes = graph.sizes()
-    problems = []
-    if not sizes.pop("use_sdp"):
-        problems.append("its duration predictor is not the stochastic one that Piper trains")
+    found = graph.sizes()
+    problems = sizes.misfits(found)
     sample_rate = voice.get("audio", {}).get("sample_rate")
     if not isinstance(sample_rate, int):
         problems.append(f"{path.name} gives no audio.sample_rate")
-    hop = math.prod(sizes["upsample_rates"])
-    if hop != SpectrogramSettings.hop_length:
-        problems.append(f"its decoder makes {hop} samples a frame, not {SpectrogramSettings.hop_length}")
     if problems:
         raise UserError(f"{graph.path} cannot be adopted: {'; '.join(problems)}.")
-    renamed = {
-        "n_vocab": "symbols",
-        "n_heads": "heads",
-        "n_layers": "text_layers",
-        "n_speakers": "speakers",
-        "gin_channels": "speaker_channels",
-    }
-    config = ModelConfig(
-        sample_rate=sample_rate, **graph.flow_sizes(), **{renamed.get(name, name): size for name, size in sizes.items()}
-    )
+    config = sizes.model_config(found, sample_rate, **graph.flow_sizes())
     # Some published files tell a wrong number of symbols; the embedding's rows are the truth.
     frontend = dataclasses.replace(frontend, num_symbols=config.symbols)
     return config, frontend, {str(k): int(v) for k, v in (voice.get("speaker_id_map") or {}).items()}
@@ -134,15 +121,3 @@ def _check(model: Synthesizer, graph: VoiceGraph, frontend: Frontend) -> Differe
             f"{difference.samples:.1e}, at most {TOLERANCE:.0e} is rounding): it is not the model Piper trains."
         )
     return difference
-
-
-def _licence(voice: Path) -> str | None:
-    """The licence line of the MODEL_CARD that Piper publishes beside a voice."""
-    card = Path(voice).with_name("MODEL_CARD")
-    if not card.is_file():
-        return None
-    for line in card.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, _, value = line.strip("* ").partition(":")
-        if name.strip().lower() in ("license", "licence"):
-            return value.strip() or None
-    return None

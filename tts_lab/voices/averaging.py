@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 
 PREFIX = "model_g."
 AVERAGED = "averaged"

@@ -40,6 +40,18 @@ def find_voice(voice: str | Path, downloads: Path = DOWNLOADS) -> Path:
     return _downloaded(name, downloads)
 
 
+def licence_beside(voice: Path) -> str | None:
+    """The licence line of the MODEL_CARD that Piper publishes beside a voice or a checkpoint."""
+    card = Path(voice).with_name("MODEL_CARD")
+    if not card.is_file():
+        return None
+    for line in card.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.strip("* ").partition(":")
+        if name.strip().lower() in ("license", "licence"):
+            return value.strip() or None
+    return None
+
+
 def _with_config(path: Path) -> Path:
     if not path.is_file() or path.suffix != ".onnx":
         found = f"{path} is a folder" if path.is_dir() else f"There is no voice file {path}"

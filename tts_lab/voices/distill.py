@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.features import Spectrogram, host_spectrogram
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
-from tts_lab.training.processor import keep_freed_memory, native_bfloat16
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.reading import reading

@@ -19,8 +19,8 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from tts_lab.errors import UserError
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
-from tts_lab.training.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.voices.languages import language_block
 from tts_lab.voices.parity import Difference, compare
 
@@ -118,7 +118,8 @@ def voice_config(checkpoint: Checkpoint, name: str, path: Path) -> dict[str, Any
     if not checkpoint.frontend:
         raise UserError(
             f"{path} does not say how text becomes phoneme ids (Piper's own checkpoints do not), and a voice without "
-            "that cannot speak: start a run from it with warm_start, and export the run's checkpoint."
+            "that cannot speak: put the config.json that was published with it beside it, or start a run from it "
+            "(start_from) and export the run's checkpoint."
         )
     frontend = Frontend.from_dict(checkpoint.frontend)
     config = {
@@ -256,8 +257,12 @@ def model_card(
     lines += [f"* License: {licence or 'not stated; it is for those who own the recordings to say'}"]
     lines += [f"* {line}" for line in credits]
     lines += ["", "## Training", "", f"* Steps: {checkpoint.step}"]
+    while base.get("base") and not base.get("voice"):
+        base = base["base"]  # a run that started from a run: what that one started from
     if base.get("voice"):
         lines += [f"* Base voice: {base['voice']} (license: {base.get('licence') or 'see its model card'})"]
+    elif base.get("corpus"):
+        lines += [f"* Base voice: an earlier run from random weights, on corpus {Path(base['corpus']['folder']).name}"]
     else:
         lines += ["* Base voice: none; trained from random weights"]
     lines += [f"* Trained with tts_lab on piper-tts {config['piper_version']}"]

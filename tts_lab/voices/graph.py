@@ -15,6 +15,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from tts_lab.errors import UserError
+from tts_lab.voices.sizes import flow_sizes, sizes
 
 INPUTS = ("input", "input_lengths", "scales")
 
@@ -58,40 +59,12 @@ class VoiceGraph:
 
     def sizes(self) -> dict[str, Any]:
         """Arguments of Piper's SynthesizerTrn that the graph tells, under Piper's names."""
-        w = self.weights
         try:
-            vocabulary, hidden = w["enc_p.emb.weight"].shape
-            stages = _count(w, "dec.ups.{}.weight")
-            blocks = _count(w, "dec.resblocks.{}.convs1.0.weight") or _count(w, "dec.resblocks.{}.convs.0.weight")
-            kind, convs = ("1", "convs1") if "dec.resblocks.0.convs1.0.weight" in w else ("2", "convs")
-            kernels = range(blocks // stages)
-            head = w["enc_p.encoder.attn_layers.0.emb_rel_k"].shape[2]
-            ffn = w["enc_p.encoder.ffn_layers.0.conv_1.weight"]
-            speakers, gin = w["emb_g.weight"].shape if "emb_g.weight" in w else (1, 0)
-            return {
-                "n_vocab": vocabulary,
-                "inter_channels": w["enc_p.proj.weight"].shape[0] // 2,
-                "hidden_channels": hidden,
-                "filter_channels": ffn.shape[0],
-                "n_heads": hidden // head,
-                "n_layers": _count(w, "enc_p.encoder.attn_layers.{}.emb_rel_k"),
-                "kernel_size": ffn.shape[2],
-                "resblock": kind,
-                "resblock_kernel_sizes": tuple(w[f"dec.resblocks.{i}.{convs}.0.weight"].shape[2] for i in kernels),
-                "resblock_dilation_sizes": tuple(
-                    tuple(
-                        self._attribute(f"dec.resblocks.{i}.{convs}.{j}", "dilations")
-                        for j in range(_count(w, f"dec.resblocks.{i}.{convs}." + "{}.weight"))
-                    )
-                    for i in kernels
-                ),
-                "upsample_rates": tuple(self._attribute(f"dec.ups.{i}", "strides") for i in range(stages)),
-                "upsample_initial_channel": w["dec.conv_pre.weight"].shape[0],
-                "upsample_kernel_sizes": tuple(w[f"dec.ups.{i}.weight"].shape[2] for i in range(stages)),
-                "n_speakers": speakers,
-                "gin_channels": gin,
-                "use_sdp": "dp.flows.0.m" in w,
-            }
+            return sizes(
+                self._shapes(),
+                lambda conv: self._attribute(conv, "dilations"),
+                lambda up: self._attribute(up, "strides"),
+            )
         except KeyError as error:
             raise UserError(f"{self.path} is not a complete Piper voice: it lacks the weight {error}.") from None
 
@@ -122,11 +95,10 @@ class VoiceGraph:
 
     def flow_sizes(self) -> dict[str, int]:
         """Depths of the flow, which Piper fixes at four couplings of four layers."""
-        couplings = {name.split(".")[2] for name in self.weights if name.startswith("flow.flows.")}
-        return {
-            "flows": len(couplings),
-            "flow_layers": _count(self.weights, "flow.flows.0.enc.in_layers.{}.bias"),
-        }
+        return flow_sizes(self._shapes())
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: array.shape for name, array in self.weights.items()}
 
     def session(self, expose_latent: bool = False, seed: int = 0) -> onnxruntime.InferenceSession:
         """An ONNX Runtime session of the voice on the CPU, its noise drawn from `seed`.
@@ -193,11 +165,3 @@ class VoiceGraph:
     def _attribute(self, module: str, name: str) -> int:
         attributes = {attribute.name: attribute.ints for attribute in self._node(module).attribute}
         return int(attributes[name][0])
-
-
-def _count(weights: dict[str, np.ndarray], pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1), … there are in a row."""
-    number = 0
-    while pattern.format(number) in weights:
-        number += 1
-    return number

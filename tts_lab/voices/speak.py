@@ -13,9 +13,9 @@ from piper import PiperVoice
 from piper.config import PiperConfig, SynthesisConfig
 
 from tts_lab.errors import UserError
-from tts_lab.training.checkpoints import read_checkpoint
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.catalogue import find_voice
+from tts_lab.voices.checkpoints import read_checkpoint
 from tts_lab.voices.export import load_generator, voice_config
 
 SEED = 1234

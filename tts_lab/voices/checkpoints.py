@@ -1,7 +1,6 @@
 """Checkpoints: tensors and plain types only, written whole or not at all, read without unpickling."""
 
 import os
-import pathlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from lightning.fabric.utilities import move_data_to_device
 
 from tts_lab.errors import UserError
 from tts_lab.vits.config import ModelConfig
+from tts_lab.voices.foreign import from_piper
+from tts_lab.voices.unpickling import load_safely
 
 FORMAT = "tts_lab/1"
-# Plain data that published Piper checkpoints carry in their hyperparameters; nothing here runs code.
-HARMLESS = [pathlib.PosixPath, pathlib.PurePosixPath, pathlib.WindowsPath, pathlib.PureWindowsPath]
 
 
 @dataclass
@@ -56,72 +55,29 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint of ours, or one that Piper's trainer wrote.
+    """Read a checkpoint of ours, or one that a trainer of Piper's wrote.
 
     Raises:
         UserError: no such file, not a checkpoint, cut short, or it holds objects that only unpickling could read.
     """
-    content = load_safely(path)
-    if not isinstance(content, dict) or "state_dict" not in content:
+    return checkpoint_of(load_safely(path), path)
+
+
+def checkpoint_of(content: Any, path: Path | str) -> Checkpoint:
+    """What the file at ``path`` says, from its ``content`` (``load_safely``). Raises UserError as above."""
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise UserError(
             f"{path} is not a training checkpoint: it has no state_dict. Was an exported model meant for adopt?"
         )
     header = content.get("tts_lab")
     if header is None:
-        return _from_piper(content, path)
+        return Checkpoint(**from_piper(content, path))
     if header.get("format") != FORMAT:
         raise UserError(f"{path} has checkpoint format {header.get('format')!r}, this tts_lab reads {FORMAT!r}")
     return Checkpoint(
         model=ModelConfig.from_dict(header["model"]), frontend=header["frontend"], speakers=header["speakers"],
         provenance=header["provenance"], state_dict=content["state_dict"], step=int(content.get("global_step", 0)),
     )  # fmt: skip
-
-
-def _from_piper(content: dict[str, Any], path: Path | str) -> Checkpoint:
-    """A checkpoint of ``piper.train``: sizes from its hyperparameters, the default symbol map."""
-    ours = {
-        "num_symbols": "symbols", "num_speakers": "speakers", "sample_rate": "sample_rate", "n_heads": "heads",
-        "n_layers": "text_layers", "p_dropout": "dropout", "gin_channels": "speaker_channels",
-        **{name: name for name in (
-            "inter_channels", "hidden_channels", "filter_channels", "kernel_size", "resblock",
-            "resblock_kernel_sizes", "resblock_dilation_sizes", "upsample_rates", "upsample_initial_channel",
-            "upsample_kernel_sizes",
-        )},
-    }  # fmt: skip
-    settings = content.get("hyper_parameters")
-    if not settings:
-        raise UserError(f"{path} says nothing about its sizes: no tts_lab header and no hyper_parameters in it")
-    model = ModelConfig.from_dict({name: settings[key] for key, name in ours.items() if key in settings})
-    return Checkpoint(model, {}, content["state_dict"], step=int(content.get("global_step", 0)))
-
-
-def load_safely(path: Path | str) -> Any:
-    """``torch.load`` with ``weights_only=True`` and a narrow allow-list, failures told in words."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
-    try:
-        with torch.serialization.safe_globals(HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(_reason(path, error)) from error
-
-
-def _reason(path: Path, error: Exception) -> str:
-    try:
-        classes = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        return (
-            f"{path} cannot be read as a checkpoint ({path.stat().st_size} bytes; {said}): "
-            "it is cut short or no PyTorch file. Take an earlier checkpoint, or fetch it again."
-        )
-    allowed = {f"{cls.__module__}.{cls.__qualname__}" for cls in HARMLESS}
-    refused = sorted(set(classes) - allowed)
-    return (
-        f"{path} is refused: reading it would unpickle {', '.join(refused) or 'objects'}, which can run code. "
-        "Ask its author for a file with tensors and plain types only."
-    )
 
 
 def save_atomically(content: Any, path: Path | str) -> None:

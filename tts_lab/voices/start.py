@@ -1,0 +1,102 @@
+"""Where a run starts: from nothing, a published voice, a checkpoint or another run. One setting says which."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from piper.download_voices import VOICE_PATTERN
+
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.errors import UserError
+from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices.adopt import adopt, read_voice
+from tts_lab.voices.catalogue import BUNDLED, find_voice
+from tts_lab.voices.checkpoints import Checkpoint, newest_checkpoint, read_checkpoint
+from tts_lab.voices.distill import DistillSettings
+
+SCRATCH = "scratch"
+
+SCORE = re.compile(r"val_mel=(\d+\.\d+)\.ckpt$")
+"""At the end of the names of a run's best checkpoints."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A starting point, found and not yet read."""
+
+    kind: Literal["voice", "checkpoint", "run"]
+    file: Path | str
+    """A checkpoint, a voice's `.onnx`, or a voice's name."""
+    words: str
+    """What it is and, of a run, which of its checkpoints is taken and why."""
+
+
+def find_start(start_from: str | Path) -> Start | None:
+    """What `start_from` means; None for scratch. Nothing is read or fetched.
+
+    Raises UserError: there is nothing there, or nothing that a run could start from.
+    """
+    path = Path(start_from)
+    if str(start_from) == SCRATCH:
+        return None
+    if path.is_dir():
+        file, why = _of_run(path)
+        return Start("run", file, f"the run {path}, {why}: {file.name}")
+    if path.suffix == ".onnx" and path.is_file():
+        return Start("voice", find_voice(path), f"the voice {path}")
+    if path.is_file():
+        return Start("checkpoint", path, f"the checkpoint {path}")
+    name = str(start_from)
+    if name in BUNDLED or VOICE_PATTERN.match(name):
+        return Start("voice", name, f"the published voice {name}")
+    raise UserError(
+        f"start_from: there is no {start_from}. It is scratch, a voice (.onnx, or a name such as en_US-lessac-medium), "
+        "a checkpoint, or the folder of a run"
+    )
+
+
+def read_start(start: Start, cache: Path | None, posterior_steps: int | None = None) -> Checkpoint:
+    """The checkpoint to start from.
+
+    Args:
+        cache: folder of adopted voices, where a voice is looked for first and kept; None to read one with its
+            posterior encoder left random, which is enough for its sizes.
+        posterior_steps: of the recovery of a voice's posterior encoder; the tested default if left out.
+
+    Raises:
+        UserError: it cannot be read, or the voice be adopted.
+    """
+    if start.kind != "voice":
+        return read_checkpoint(start.file)
+    voice = find_voice(start.file)
+    if cache is None:
+        return read_voice(voice, DistillSettings(steps=0))
+    return read_checkpoint(adopt(voice, cache, DistillSettings.steps if posterior_steps is None else posterior_steps))
+
+
+def model_sizes(preset: str | None, source: ModelConfig | None, corpus: Corpus) -> ModelConfig:
+    """Sizes of a run's model: the preset's, else the start's, else medium's, for the corpus's symbols and speakers."""
+    model = PRESETS[preset or "medium"] if preset or source is None else source
+    speakers = max(1, len(corpus.speakers))
+    channels = model.speaker_channels if speakers > 1 else 0
+    return dataclasses.replace(
+        model, speakers=speakers, speaker_channels=channels, symbols=corpus.frontend["num_symbols"]
+    )
+
+
+def _of_run(run: Path) -> tuple[Path, str]:
+    """A run's checkpoint to start from, and why this one."""
+    folder = run / "checkpoints" if (run / "checkpoints").is_dir() else run
+    scores = {path: float(score[1]) for path in folder.glob("*.ckpt") if (score := SCORE.search(path.name))}
+    if scores:
+        best = min(scores, key=lambda path: (scores[path], path.name))
+        return best, f"its best by validation mel ({scores[best]})"
+    last = folder / "last.ckpt"
+    if last.is_file():
+        return last, "its last checkpoint, for it kept none by validation mel"
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise UserError(f"start_from: the folder {run} holds no checkpoint; a run's are in its folder checkpoints")
+    return newest, "its newest checkpoint"
