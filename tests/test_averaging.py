@@ -58,7 +58,8 @@ def test_it_is_kept_in_half_precision_where_it_was(two_speakers: Path, tmp_path:
     for number, value in enumerate((1.0, 1.0078125)):  # neighbours in bfloat16
         state = {key: torch.full_like(tensor, value, dtype=torch.bfloat16) for key, tensor in taken.state_dict.items()}
         write_checkpoint(replace(taken, state_dict=state), tmp_path / f"{number}.ckpt")
-    mean = read_checkpoint(average([tmp_path / "0.ckpt", tmp_path / "1.ckpt", tmp_path / "1.ckpt"], tmp_path / "m.ckpt"))
+    paths = [tmp_path / "0.ckpt", tmp_path / "1.ckpt", tmp_path / "1.ckpt"]
+    mean = read_checkpoint(average(paths, tmp_path / "mean.ckpt"))
     assert {(v.dtype, float(v.flatten()[0])) for v in mean.state_dict.values()} == {(torch.bfloat16, 1.0078125)}
 
 
