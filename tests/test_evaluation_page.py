@@ -107,6 +107,7 @@ def test_every_pair_is_heard_equally_often_and_either_may_be_first() -> None:
 
 PRESS = """
 <script>
+{  // names of its own, beside those of the page
 const told = (id, text) => {
   const box = document.createElement("pre"); box.id = id; box.textContent = text; document.body.append(box); };
 URL.createObjectURL = blob => { blob.text().then(text => told("saved", text)); return "#"; };
@@ -116,6 +117,7 @@ const player = document.getElementById("one");
 player.onloadedmetadata = () => told("length", player.duration);
 %s
 click("results");
+}
 </script>
 """
 
@@ -126,7 +128,7 @@ def browse(page: Path, presses: str, profile: Path) -> dict[str, str]:
     pressed.write_text(page.read_text(encoding="utf-8").replace("</body>", PRESS % presses + "</body>"))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=3000"]
     dom = subprocess.run(
-        ["chromium", *flags, "--dump-dom", pressed.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        ["chromium", *flags, "--dump-dom", pressed.as_uri()], capture_output=True, text=True, timeout=300, check=True
     ).stdout
     found = {name: unescape(text) for name, text in re.findall(r'<pre id="(\w+)">(.*?)</pre>', dom, re.DOTALL)}
     tally = re.search(r'<div id="tally">(.*?)</div>', dom, re.DOTALL)

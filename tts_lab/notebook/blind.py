@@ -86,7 +86,7 @@ function finish() {
   at("one").pause(); at("two").pause();
   at("trial").hidden = true;
   at("begin").textContent = "go on";
-  at("begin").disabled = answers.length >= blind.trials.length;
+  at("begin").hidden = answers.length >= blind.trials.length;
   const table = document.createElement("table"), lines = Object.entries(tally());
   table.className = "data";
   // Half a point for a tie, so that a voice which was never worse or better stands at 50 %.
@@ -104,6 +104,7 @@ function finish() {
 }
 at("begin").onclick = () => {
   running = true;
+  at("begin").hidden = true;
   at("trial").hidden = false;
   for (const id of ["tally", "results", "forget"]) at(id).hidden = true;
   show();
