@@ -43,6 +43,7 @@ def run(small_corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow  # Whisper tries noise again and again, at six temperatures
 def test_a_run_is_heard_and_not_heard_twice(run: Path, small_corpus: Path, monkeypatch, capsys) -> None:
     corpus = Corpus.load(find_corpus(run))
     clips = choose_clips(corpus, at_most=2)
@@ -92,6 +93,7 @@ def test_a_run_is_heard_and_not_heard_twice(run: Path, small_corpus: Path, monke
     assert "done anew" in lines[-3] and [row["label"] for row in Evaluation.load(run).rows] == [voices[0].label]
 
 
+@pytest.mark.slow  # Whisper tries noise again and again, at six temperatures
 def test_the_command_makes_a_page_of_one_checkpoint(run: Path, small_corpus: Path, tmp_path: Path, capsys) -> None:
     out, one = tmp_path / "out", run / "checkpoints" / "step-10.ckpt"
     said = tmp_path / "said.txt"
