@@ -12,7 +12,8 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.cli.corpus import analyze, fetch, lint, prepare, review
 from tts_lab.cli.json_report import write_report
-from tts_lab.cli.voice import adopt, evaluate, export, inspect, precompile, preflight, say, train
+from tts_lab.cli.listening import advise, average, evaluate
+from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, say, train
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
@@ -35,11 +36,11 @@ def doctor(json: Path | None = None) -> None:
         raise UserError("see the lines marked GAP above; each says what to do")
 
 
-PLAIN = (doctor, analyze, review, adopt, inspect, evaluate, export, say)
+PLAIN = (doctor, analyze, review, adopt, inspect, evaluate, advise, export, say)
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)
 """Verbs that take a run's config, by `--config` and by flags."""
-VERBS = {function.__name__: function for function in (*PLAIN, *RUNS, lint)}
+VERBS = {function.__name__: function for function in (*PLAIN, *RUNS, lint, average)}
 
 
 def _parser() -> ArgumentParser:
@@ -55,6 +56,10 @@ def _parser() -> ArgumentParser:
     linting.add_function_arguments(lint, as_group=False, as_positional=True, skip={"fix"})
     linting.add_argument("--fix", action="store_true", help="write a corrected copy beside it, metadata.fixed.csv")
     verbs.add_subcommand("lint", linting)
+    averaging = ArgumentParser(description=average.__doc__.split("Args:")[0])
+    averaging.add_argument("checkpoints", nargs="+", type=Path, help="a run folder, or checkpoints")
+    averaging.add_function_arguments(average, as_group=False, skip={"checkpoints"})
+    verbs.add_subcommand("average", averaging)
     preparing = ArgumentParser(description=prepare.__doc__.split("Args:")[0])
     preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)

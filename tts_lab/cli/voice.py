@@ -1,4 +1,4 @@
-"""The verbs for voices: adopted, trained, checked for Neuron, evaluated, exported, spoken with."""
+"""The verbs for voices: adopted, trained, checked for Neuron, exported, spoken with."""
 
 from pathlib import Path
 
@@ -92,45 +92,6 @@ def precompile(config: TrainConfig, processes: int = 1, out: Path = Path("build/
     from tts_lab.preflight.precompile import precompile as compile_before
 
     print("\n".join(compile_before(config, processes, out)))
-
-
-def evaluate(
-    checkpoint: Path,
-    corpus: Path,
-    out: Path = Path("build/evaluation"),
-    sentences: int = 20,
-    json: Path | None = None,
-) -> None:
-    """Speak unseen sentences and listen: word error rate, naturalness, similarity to held-out clips, pitch.
-
-    Args:
-        checkpoint: a training checkpoint, or an exported .onnx voice.
-        corpus: corpus whose validation clips are the person to sound like.
-        out: folder for the wavs.
-        sentences: how many of the fixed unseen sentences to speak.
-        json: also write the scores to this file.
-    """
-    import soundfile
-
-    from tts_lab.corpus.corpus import Corpus
-    from tts_lab.evaluation.listening import evaluate as listen
-    from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
-    from tts_lab.voices.speak import say, speak_checkpoint
-
-    texts, folder = UNSEEN_SENTENCES[:sentences], out / checkpoint.stem
-    if checkpoint.suffix == ".onnx":
-        wavs = [say(checkpoint, text, folder / f"{number}.wav") for number, text in enumerate(texts)]
-    else:
-        wavs = speak_checkpoint(checkpoint, texts, folder)
-    clips = Corpus.load(corpus)
-    human = [out / "human" / f"{clip.id}.wav" for clip in clips.validation]
-    for clip, wav in zip(clips.validation, human, strict=True):
-        wav.parent.mkdir(parents=True, exist_ok=True)  # an id may hold folders
-        soundfile.write(wav, clips.waveform(clip), clips.sample_rate)
-    scores = listen(checkpoint.stem, wavs, texts, human)
-    for name, value in scores.to_dict().items():
-        print(f"{name:18}{value:.3f}" if isinstance(value, float) else f"{name:18}{value}")
-    write_report(json, scores.to_dict())
 
 
 def export(checkpoint: Path, name: str, out: Path = Path("build")) -> None:

@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 
-from tts_lab.analysis.pitch import voiced_pitch
+from tts_lab.analysis.pitch import SILENT, voiced_pitch
 from tts_lab.analysis.words import plain_words
 from tts_lab.errors import UserError
 
@@ -34,20 +35,29 @@ def word_error_rate(
     `model` is any faster-whisper model, by name (downloaded) or folder; None takes the bundled tiny.en.
     It can exceed 1: inserted words are errors too. Clips under two seconds make it unreliable.
     """
-    jiwer = _extra("jiwer")
     _paired(wavs, texts)
-    heard = [plain_words(text) for text in transcribe(wavs, model, language)]
-    return float(jiwer.wer([plain_words(text) for text in texts], heard))
+    return error_rates(transcribe(wavs, model, language), texts).words
+
+
+class ErrorRates(NamedTuple):
+    """0.05 is 5 %; either can exceed 1, for what was inserted is wrong too."""
+
+    words: float
+    characters: float
+    """Spaces are characters. The fairer of the two where words are long or inflected."""
+
+
+def error_rates(heard: Sequence[str], texts: Sequence[str]) -> ErrorRates:
+    """Errors of transcripts against what should have been said, pooled over all, case and punctuation aside."""
+    jiwer = _extra("jiwer")
+    _paired(heard, texts)
+    said, heard = [plain_words(text) for text in texts], [plain_words(text) for text in heard]
+    return ErrorRates(float(jiwer.wer(said, heard)), float(jiwer.cer(said, heard)))
 
 
 def transcribe(wavs: Sequence[Path], model: str | Path | None = None, language: str = "en") -> list[str]:
     """What Whisper hears in each file: beam 5, one segment after another, no text carried between them."""
-    whisper = _whisper(None if model is None else str(model))
-    if language != "en" and not whisper.model.is_multilingual:
-        raise UserError(
-            f"The Whisper model {model or 'bundled with the eval extra (tiny.en)'} hears English only, "
-            f"the voice speaks {language!r}: name a multilingual faster-whisper model."
-        )
+    whisper = _listener(model, language)
     texts = []
     for wav in wavs:
         segments, _ = whisper.transcribe(
@@ -70,25 +80,42 @@ def mos(wavs: Sequence[Path]) -> float:
 def similarity(wavs: Sequence[Path], human_wavs: Sequence[Path]) -> float:
     """Mean cosine between each file's Resemblyzer embedding and the mean embedding of the human clips.
 
-    Same speaker is 0.8 and more, different speakers 0.67 and less (measured on Allison, joe and espeak).
+    Same speaker is 0.8 and more, different speakers 0.67 and less (measured on Allison, joe and espeak). A file in
+    which no speech is found is like nobody, and counts as 0: a voice early in training may only hiss.
     """
     if not wavs or not human_wavs:
         raise UserError("Speaker similarity needs at least one wav of the voice and one of the person.")
     target = np.mean(embeddings(human_wavs), axis=0)
     target /= np.linalg.norm(target)
-    return float(np.mean(embeddings(wavs) @ target))
+    found = [_embedding(wav) for wav in wavs]
+    return float(np.mean([0.0 if vector is None else vector @ target for vector in found]))
+
+
+def similarity_to_the_others(wavs: Sequence[Path]) -> float:
+    """Mean cosine of each file's embedding to the mean of all the others: a person's own likeness to herself.
+
+    No clip is compared with itself. Needs two files.
+    """
+    vectors = embeddings(wavs)
+    others = vectors.sum(axis=0) - vectors
+    return float(np.mean((vectors * others).sum(axis=1) / np.linalg.norm(others, axis=1)))
 
 
 def embeddings(wavs: Sequence[Path]) -> np.ndarray:
-    """Resemblyzer's speaker embeddings, (files, 256), each of length one."""
-    encoder, preprocess = _resemblyzer()
+    """Resemblyzer's speaker embeddings, (files, 256), each of length one. Raises `UserError` for one without speech."""
     vectors = []
     for wav in wavs:
-        speech = preprocess(load_audio(wav, MODEL_RATE))
-        if speech.size == 0:
+        vector = _embedding(wav)
+        if vector is None:
             raise UserError(f"{wav} holds no speech that a speaker could be recognized by.")
-        vectors.append(encoder.embed_utterance(speech))
+        vectors.append(vector)
     return np.stack(vectors)
+
+
+def _embedding(wav: Path) -> np.ndarray | None:
+    encoder, preprocess = _resemblyzer()
+    speech = preprocess(load_audio(wav, MODEL_RATE))
+    return encoder.embed_utterance(speech) if speech.size else None
 
 
 def median_pitch(wavs: Sequence[Path]) -> float:
@@ -103,6 +130,39 @@ def seconds_per_word(wavs: Sequence[Path], texts: Sequence[str]) -> float:
     _paired(wavs, texts)
     words = sum(len(plain_words(text).split()) for text in texts)
     return sum(soundfile.info(wav).duration for wav in wavs) / words
+
+
+def speaking_seconds(wavs: Sequence[Path]) -> float:
+    """Seconds from the first sound to the last of each file, summed: pauses inside count, silence around does not."""
+    total = 0.0
+    for wav in wavs:
+        audio = np.abs(load_audio(wav, MODEL_RATE))
+        loud = np.flatnonzero(audio > SILENT * audio.max())
+        total += float(loud[-1] - loud[0] + 1) / MODEL_RATE if loud.size else 0.0
+    return total
+
+
+def frame_rate_share(wavs: Sequence[Path], frame_rate: float) -> float:
+    """Share of voiced frames whose pitch is the model's own frame rate or twice that, to 1.5 %; nan if none is voiced.
+
+    A decoder that has lost the pitch repeats what it does in each frame, and buzzes: at 86 and 172 Hz with Piper's
+    256 samples a frame at 22.05 kHz. A person is there by chance, for a few frames in a hundred.
+    """
+    frames = np.concatenate([*(voiced_pitch(load_audio(w, MODEL_RATE), MODEL_RATE) for w in wavs), np.zeros(0)])
+    near = [np.abs(frames / (multiple * frame_rate) - 1) < 0.015 for multiple in (1, 2)]
+    return float(np.mean(np.logical_or(*near))) if frames.size else float("nan")
+
+
+def check_ready(model: str | Path | None = None, language: str = "en") -> None:
+    """Load every model now. Raises `UserError` for all that is missing, before an hour is spent on speaking."""
+    problems = []
+    for load in (lambda: _extra("jiwer"), lambda: _listener(model, language), _distillmos, _resemblyzer):
+        try:
+            load()
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def load_audio(path: Path, sample_rate: int) -> np.ndarray:
@@ -132,6 +192,17 @@ def _extra(module: str) -> ModuleType:
         raise UserError(
             f"Evaluation needs {module}, which is not installed ({error}): pip install 'tts-lab[eval]'."
         ) from error
+
+
+def _listener(model: str | Path | None, language: str):
+    """The Whisper model, where it hears `language`."""
+    whisper = _whisper(None if model is None else str(model))
+    if language != "en" and not whisper.model.is_multilingual:
+        raise UserError(
+            f"The Whisper model {model or 'bundled with the eval extra (tiny.en)'} hears English only, "
+            f"the voice speaks {language!r}: name a multilingual faster-whisper model."
+        )
+    return whisper
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from tts_lab.corpus.corpus import Corpus, write_atomically
@@ -70,7 +69,7 @@ class Comparison:
             soundfile.write(wav, corpus.waveform(clip), corpus.sample_rate, subtype="PCM_16")
         one = cls(workspace, list(sentences), {"sentences": texts, "wavs": {}}, {})
         one.human = one._row(SPEAKER, wavs, texts, wavs)
-        one.human["similarity"] = _likeness_to_the_others(metrics.embeddings(wavs))
+        one.human["similarity"] = metrics.similarity_to_the_others(wavs)
         one.held_out["wavs"][SPEAKER] = one.human["wavs"]
         return one
 
@@ -131,9 +130,3 @@ class Comparison:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {name: content.pop(name) for name in ("sentences", "held_out", "human", "scores")}
         return cls(workspace, **known, more=content)
-
-
-def _likeness_to_the_others(vectors: np.ndarray) -> float:
-    """Mean cosine of each embedding (clips, 256), of length one, to the mean of all the others."""
-    others = vectors.sum(axis=0) - vectors
-    return float(np.mean((vectors * others).sum(axis=1) / np.linalg.norm(others, axis=1)))

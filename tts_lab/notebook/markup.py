@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a page of words needs no matplotlib
+    from tts_lab.notebook.picture import Picture
 
 _HEAD = "padding:4px 16px 4px 0;border-bottom:1px solid;font-weight:600;vertical-align:bottom;"
 _BODY = "padding:4px 16px 4px 0;vertical-align:top;"
@@ -66,6 +71,15 @@ def table(rows: Sequence[Mapping[str, object]], empty: str = "Nothing.", **forms
             cells.append(f'<{tag} style="{style}text-align:{side}">{escape(text)}</{tag}>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return Html(f'<table style="border-collapse:collapse">{"".join(lines)}</table>')
+
+
+def figure(picture: Picture, alt: str) -> str:
+    """A picture inside the page, in both inks; the browser shows the one that suits the reader's setting."""
+    light, dark = (b64encode(picture.png(dark)).decode() for dark in (False, True))
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}">'
+        f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{light}"></picture>'
+    )
 
 
 def document(title: str, body: str, style: str = "") -> str:

@@ -18,7 +18,6 @@ can be moved or served as it is. A part whose file is missing says so instead of
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from html import escape
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tts_lab.corpus.corpus import Corpus, write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import players, plots
 from tts_lab.notebook.comparison import COLUMNS
-from tts_lab.notebook.markup import cell, document
+from tts_lab.notebook.markup import cell, document, figure
 
 FIRST = 4  # sentences shown at once; the others fold away
 
@@ -55,15 +54,6 @@ def write_report(workspace: Path) -> Path:
 
 def _read(path: Path) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _figure(picture: plots.Picture, alt: str) -> str:
-    """Both inks in the page; the browser shows the one that suits the reader's setting."""
-    light, dark = (b64encode(picture.png(dark)).decode() for dark in (False, True))
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}">'
-        f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{light}"></picture>'
-    )
 
 
 def _table(header: list[str], rows: list[list[str]], kind: str = "", target: int | None = None) -> str:
@@ -106,7 +96,7 @@ def _scores(evaluation: dict) -> str:
     return (
         "<h2>Before and after</h2>"
         + _table(header, rows, target=len(rows) - 1)
-        + _figure(plots.scores(evaluation["scores"], human), "the same figures as bars")
+        + figure(plots.scores(evaluation["scores"], human), "the same figures as bars")
         + _note(
             "The first row is the voice training started from, the last is the speaker, on clips kept out of "
             "training. Pitch and likeness should move towards the last row. Words misheard may rise at first and "
@@ -158,7 +148,7 @@ def _pictures(workspace: Path, evaluation: dict) -> str:
     if human.get("pitches") and all(score.get("pitches") for score in scores):
         hertz = {row["label"]: [p for p in row["pitches"] if p] for row in [human, *scores]}
         parts += [
-            _figure(plots.pitch(hertz, human["label"]), "median pitch of each sentence, a line for each voice"),
+            figure(plots.pitch(hertz, human["label"]), "median pitch of each sentence, a line for each voice"),
             _note("The dots of the last line should lie about the dashed line, the speaker's median."),
         ]
     first, last = scores[0], scores[-1]
@@ -166,7 +156,7 @@ def _pictures(workspace: Path, evaluation: dict) -> str:
     if all(wav.is_file() for wav in columns.values()):
         parts += [
             f"<p>“{escape(evaluation['sentences'][0])}”</p>",
-            _figure(plots.sounds(columns), "waveforms and spectrograms of one sentence"),
+            figure(plots.sounds(columns), "waveforms and spectrograms of one sentence"),
             _note(
                 "Bright level bars are the voice's harmonics: further apart means a higher pitch. Between words it "
                 "should be dark; an even grey veil is noise. A corpus recorded at 16 kHz holds nothing above 8 kHz."
@@ -182,13 +172,13 @@ def _training(workspace: Path, evaluation: dict) -> str:
     metrics = plots.read_metrics(path)
     return (
         f"<h2>Training: {max(score.get('step') or 0 for score in evaluation['scores'])} steps</h2>"
-        + _figure(plots.losses(metrics), "loss curves")
+        + figure(plots.losses(metrics), "loss curves")
         + _note(
             "The validation dots should fall with the training curve. If they turn up while training falls, the model "
             "learns the clips by heart: more speech helps, more steps do not. Judge by ear as well: the mel loss "
             "cannot hear a misread word."
         )
-        + _figure(plots.learning_rate(metrics), "learning rate at each step")
+        + figure(plots.learning_rate(metrics), "learning rate at each step")
         + _note("The rate warms up and falls. A flat line means that the schedule is not applied.")
     )
 
@@ -210,7 +200,7 @@ def _corpus(workspace: Path) -> str:
     return (
         f"<h2>The recordings: {train + validation} clips kept, {len(out)} set aside</h2>"
         f"<p>{corpus.seconds / 60:.1f} minutes; {train} clips to train on, {validation} kept out of training.</p>"
-        + _figure(plots.durations(seconds), "histogram of clip lengths")
+        + figure(plots.durations(seconds), "histogram of clip lengths")
         + set_aside
         + _note("One hump, no clip far off to the right. Every clip is counted here or listed with its reason.")
     )
