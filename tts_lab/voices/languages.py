@@ -67,6 +67,11 @@ _LANGUAGES: dict[str, tuple[str, str, str]] = {
 }
 
 
+def published(family: str) -> list[str]:
+    """Locales of a language (en, de, …) in which Piper publishes voices: `["en_AU", "en_CA", …]`."""
+    return [code for code in _LANGUAGES if code.split("_")[0] == family]
+
+
 def language_block(code: str) -> dict[str, str]:
     """`{"code": "en_US", "family": "en", …}` as Piper's configurations have it.
 
