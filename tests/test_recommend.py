@@ -120,8 +120,9 @@ def test_a_command_can_be_typed_and_says_what_is_yet_to_be_had():
         "--run", "runs/staged",
     ]  # fmt: skip
     assert "--start_from scratch" in recommend(corpus(40), "neuron", 2, JOE).command
-    lacking = recommend(corpus(0.5), "cpu", 2, published=published("en"))
-    assert "--start_from VOICE.onnx" in lacking.command and "en_GB, en_IE" in lacking.why
+    lacking = recommend(corpus(0.5), "cpu", 2, published=published("en-us"))
+    assert "--start_from VOICE.onnx" in lacking.command and "en_GB, en_US" in lacking.why
+    assert published("cmn") == ["zh_CN"] and published("ru") == ["ru_RU"] and published("eo") == []
     with pytest.raises(UserError, match="keeps no utterance"):
         recommend(replace(corpus(1), utterances=[]), "cpu", 2)
 

@@ -210,8 +210,8 @@ def recommend(
     near, voice = likeness(found, name), None
     if name:
         voice = Base.from_voice(name, find_voice(name), near.similarity, near.voice_pitch)
-    family = Frontend.from_dict(found.frontend).espeak_voice.split("-")[0]
-    told = choose(found, find_accelerator(accelerator), cores(), voice, near.pitch, published(family))
+    locales = published(Frontend.from_dict(found.frontend).espeak_voice)
+    told = choose(found, find_accelerator(accelerator), cores(), voice, near.pitch, locales)
     print_recommendation(Console(), told)
     write_report(json, told.to_dict())
 
