@@ -47,6 +47,8 @@ class Utterance:
     """The same in one sentence."""
     weight: float = 1.0
     """How often an epoch of training draws it: 0.5 is every second epoch on average, 2 twice in each."""
+    source: str = ""
+    """Name of its corpus where several were merged; how each was made is in `Corpus.manifest["sources"]`."""
 
 
 @dataclass
@@ -75,7 +77,8 @@ class Corpus:
     frontend: dict[str, Any]
     settings: dict[str, Any]
     manifest: dict[str, Any] = field(default_factory=dict)
-    """Layout, why, notes: how the source was read."""
+    """Layout, why, notes: how the source was read. Of several that were merged, also `sources`: name, path, speaker,
+    weight and audio settings of each."""
     tags: dict[str, str] = field(default_factory=dict)
     """As of an utterance, for all of them together."""
     description: str = ""

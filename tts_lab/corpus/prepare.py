@@ -6,8 +6,8 @@ and the settings, so a second run, or one after a crash, does only what is missi
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from tts_lab.corpus.merge import read_sources, split_sources
 from tts_lab.corpus.pool import in_pool
 from tts_lab.corpus.report import Progress, print_report
 from tts_lab.corpus.rows import Manifest, Row
-from tts_lab.corpus.settings import AudioSettings, PrepareSettings
+from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.corpus.worker import Outcome, start_worker, work
 from tts_lab.errors import UserError
 
@@ -47,6 +47,7 @@ def prepare(
     audio_prefix: str | None = None,
     speaker: str | None = None,
     weight: str | float | None = None,
+    each: Mapping[str, str] | None = None,
     decisions: Path | str | None = None,
     jobs: int | None = None,
     console: Console | None = None,
@@ -54,7 +55,8 @@ def prepare(
     """Make, or bring up to date, the corpus folder `out` from the manifest or folder `source`, or from several, `a+b`.
 
     `audio_dir` and `audio_prefix` are as in `read_manifest`, `speaker` and `weight` as in `merge.Source`; of several
-    corpora each has its part, as `split_sources` tells them. What was decided in review, in the file `decisions` or
+    corpora each has its part, as `split_sources` tells them, and `each` holds the settings that it has of its own, as
+    {"trim": "true+false"}. What was decided in review, in the file `decisions` or
     else in `out`/review.jsonl if that is there, is followed (see `tts_lab.corpus.decisions`). `jobs` processes work
     on the audio (all cores by default; 1 works in this process). Progress and the table of kept and quarantined go
     to `console`. Raises `UserError` for what stops the whole corpus; a single bad utterance is quarantined. A symbol
@@ -65,7 +67,7 @@ def prepare(
         raise UserError(f"prepare cannot run with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     out = Path(out)
-    manifest = read_sources(split_sources(source, audio_dir, audio_prefix, speaker, weight))
+    manifest = read_sources(split_sources(source, audio_dir, audio_prefix, speaker, weight, settings, each))
     console.print(f"Layout {manifest.layout}: {manifest.why}.", highlight=False, markup=False, soft_wrap=True)
     if decisions is not None and not Path(decisions).is_file():
         raise UserError(f"{decisions}: there is no such file of decisions; save the review first, or leave it out.")
@@ -95,8 +97,7 @@ def prepare(
 def _outcomes(
     rows: list[Row], out: Path, settings: PrepareSettings, frontend: TextFrontend, jobs: int | None
 ) -> Iterator[Outcome]:
-    audio_settings = {f.name: getattr(settings, f.name) for f in fields(AudioSettings)}
-    start = (AudioSettings(**audio_settings), frontend, out)
+    start = (settings.audio(), frontend, out)
     preload = ("tts_lab.corpus.audio", "tts_lab.corpus.worker", type(frontend).__module__)
     yield from in_pool(work, rows, jobs=jobs, start=(start_worker, start), preload=preload)
 
@@ -143,6 +144,7 @@ def _assemble(
             recording=recording,
             weight=row.weight,
             cut=list(row.cut) if row.cut else None,
+            source=row.source,
         )
         kept.append(utterance)
     _note_rates(kept, settings)
@@ -157,7 +159,8 @@ def _assemble(
         speakers={name: i for i, name in enumerate(names)},
         frontend=frontend.to_dict(),
         settings=asdict(settings),
-        manifest={"layout": manifest.layout, "why": manifest.why, "notes": manifest.notes},
+        manifest={"layout": manifest.layout, "why": manifest.why, "notes": manifest.notes}
+        | ({"sources": manifest.sources} if manifest.sources else {}),
     )
 
 
