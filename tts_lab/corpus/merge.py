@@ -67,14 +67,8 @@ def split_sources(
             f"one for each with + between, and nothing for a default, as in --weight {'+'.join(['1'] * len(paths))}."
         )
     if strange := [name for name in each if name not in OWN]:
-        raise UserError(
-            f"--{strange[0]} {each[strange[0]]}: must be one for all corpora"
-            + (
-                ", since a voice has one sample rate."
-                if strange == ["sample_rate"]
-                else f"; only {', '.join(OWN)} can differ."
-            )
-        )
+        why = "a voice has one sample rate" if strange == ["sample_rate"] else f"only {', '.join(OWN)} can differ"
+        raise UserError(f"--{strange[0]} {each[strange[0]]}: must be one for all corpora, for {why}.")
     return [
         Source(
             Path(path),
@@ -82,19 +76,15 @@ def split_sources(
             parts["audio-prefix"][i] or None,
             parts["speaker"][i] or None,
             _weight(parts["weight"][i]),
-            _own_settings(
-                path, settings or PrepareSettings(), {name: parts[name][i] for name in each if parts[name][i]}
-            )
-            if each
-            else None,
+            _own(path, settings or PrepareSettings(), {name: parts[name][i] for name in each}) if each else None,
         )
         for i, path in enumerate(paths)
     ]
 
 
-def _own_settings(path: str, settings: PrepareSettings, own: dict[str, str]) -> AudioSettings:
+def _own(path: str, settings: PrepareSettings, parts: dict[str, str]) -> AudioSettings:
     try:
-        return with_own(settings, own).audio()
+        return with_own(settings, {name: part for name, part in parts.items() if part}).audio()
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
