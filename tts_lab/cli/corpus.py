@@ -97,11 +97,12 @@ def prepare(
         frontend = Frontend(espeak_voice, phoneme_type)
     reading = {"audio_dir": audio_dir, "audio_prefix": audio_prefix, "speaker": speaker, "weight": weight}
     corpus = make(source, out, settings, frontend, **reading, each=each, decisions=decisions, jobs=jobs)
+    amounts = corpus.amounts()
     write_report(
         json,
         {
             "corpus": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds,
-            "train": len(corpus.train), "validation": len(corpus.validation),
+            "train": amounts["train"][0], "validation": amounts["validation"][0],
             "quarantined": [vars(item) for item in corpus.quarantined],
         },
     )  # fmt: skip

@@ -2,14 +2,17 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 
+import numpy as np
+
 from tts_lab.corpus.manifest import read_manifest
 from tts_lab.corpus.rows import Manifest, Problem, Row
 from tts_lab.corpus.settings import OWN, AudioSettings, PrepareSettings, with_own
+from tts_lab.corpus.spool import Spool
 from tts_lab.errors import UserError
 
 
@@ -109,22 +112,22 @@ def read_sources(sources: list[Source]) -> Manifest:
         return manifests[0]
     _tell_differences(sources, manifests)
     names = _distinct([source.name for source in sources])
-    used = Counter(row.id for manifest in manifests for row in manifest.rows)
+    used = _repeated([manifest.rows for manifest in manifests])
     folders = [str(manifest.audio_dir.resolve()) for manifest in manifests]
-    merged = Manifest(" + ".join(manifest.layout for manifest in manifests), "", Path(commonpath(folders)))
+    rows: Spool[Row] = Spool()
+    merged = Manifest(" + ".join(manifest.layout for manifest in manifests), "", Path(commonpath(folders)), rows)
     merged.why = "; ".join(f"{name}: {manifest.why}" for name, manifest in zip(names, manifests, strict=True))
-    clashes = sum(count > 1 for count in used.values())
     for name, manifest in zip(names, manifests, strict=True):
         for row in manifest.rows:
-            own = f"{name}_{row.id}" if used[row.id] > 1 else row.id
-            merged.rows.append(replace(row, id=own, where=f"{name}/{row.where}", source=name))
+            own = f"{name}_{row.id}" if row.id in used else row.id
+            rows.append(replace(row, id=own, where=f"{name}/{row.where}", source=name))
         merged.problems += [replace(problem, where=f"{name}/{problem.where}") for problem in manifest.problems]
         merged.notes += [f"{name}: {note}" for note in manifest.notes]
     for name, source in zip(names, sources, strict=True):
         told = {"name": name, "path": str(source.path), "speaker": source.speaker, "weight": source.weight}
         merged.sources.append(told | ({"settings": asdict(source.settings)} if source.settings else {}))
-    if clashes:
-        merged.notes.append(f"{clashes} ids are in several corpora; there the corpus's name stands before them.")
+    if used:
+        merged.notes.append(f"{len(used)} ids are in several corpora; there the corpus's name stands before them.")
         _set_clashes_aside(merged)
     speakers = {row.speaker for row in merged.rows}
     if None in speakers and len(speakers) > 1:
@@ -150,7 +153,7 @@ def _read(source: Source) -> Manifest:
     if source.speaker or source.weight != 1 or source.settings:
         changes = {"weight": source.weight, "settings": source.settings}
         changes |= {"speaker": source.speaker} if source.speaker else {}
-        manifest.rows = [replace(row, **changes) for row in manifest.rows]
+        manifest.rows = Spool(replace(row, **changes) for row in manifest.rows)
     return manifest
 
 
@@ -175,13 +178,24 @@ def _distinct(names: list[str]) -> list[str]:
     return [name if name not in names[:i] else f"{name}-{i + 1}" for i, name in enumerate(names)]
 
 
+def _repeated(manifests: Sequence[Sequence[Row]]) -> set[str]:
+    """Ids that several rows have. Found by their hashes, so that the ids themselves are not all held at once."""
+    hashes = np.fromiter((hash(row.id) for rows in manifests for row in rows), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    suspects = set(values[counts > 1].tolist())
+    used = Counter(row.id for rows in manifests for row in rows if hash(row.id) in suspects) if suspects else Counter()
+    return {id for id, count in used.items() if count > 1}
+
+
 def _set_clashes_aside(merged: Manifest) -> None:
     """Ids that the names before them made the same as others."""
-    seen: dict[str, Row] = {}
+    again, first, rows = _repeated([merged.rows]), {}, Spool()
     for row in merged.rows:
-        if row.id in seen:
-            reason = f"the id was already used ({seen[row.id].where}), and that one is kept; give each its own id"
+        if row.id in first:
+            reason = f"the id was already used ({first[row.id]}), and that one is kept; give each its own id"
             merged.problems.append(Problem(row.where, row.id, reason, "duplicate id"))
-        else:
-            seen[row.id] = row
-    merged.rows = list(seen.values())
+            continue
+        if row.id in again:
+            first[row.id] = row.where
+        rows.append(row)
+    merged.rows = rows

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tts_lab.corpus.recordings import AUDIO_SUFFIXES, Recordings
 from tts_lab.corpus.settings import AudioSettings
+from tts_lab.corpus.spool import Spool
 from tts_lab.corpus.textfile import UNREADABLE, TextFile, not_utf8
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -191,7 +192,7 @@ class Manifest:
     """"segments", "id|text", "id|speaker|text", "folder" and so on."""
     why: str
     audio_dir: Path
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row] = field(default_factory=Spool)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was tolerated: a byte-order mark, extra columns, a header line."""

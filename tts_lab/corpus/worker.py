@@ -51,8 +51,9 @@ def start_worker(settings: AudioSettings, frontend: Any, folder: Path) -> None:
     _job = _Job(settings, frontend, Path(folder))
 
 
-def work(rows: list[Row]) -> list[Outcome]:
-    return [_outcome(row) for row in rows]
+def work(rows: list[tuple[int, Row]]) -> list[tuple[int, Outcome]]:
+    """What becomes of each numbered row, with its number."""
+    return [(number, _outcome(row)) for number, row in rows]
 
 
 def _outcome(row: Row) -> Outcome:
