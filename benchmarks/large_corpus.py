@@ -3,7 +3,7 @@
     python -m benchmarks.large_corpus [ROWS]
 
 The clips are links to 80 short ones, cut out of `data_samples/`, so that each is made and measured once and the rest
-is what a corpus of that length costs: its rows, hashes, phonemes, table and figures. Words follow Zipf's law; letters
+is what a corpus of that length costs (the journal is filled as if each were another): its rows, hashes, phonemes, table and figures. Words follow Zipf's law; letters
 are the phonemes, since espeak would take the time of it. Each verb runs in a process
 of its own, workers included (one job).
 """
@@ -43,6 +43,17 @@ def make(folder: Path, rows: int) -> None:
             file.write(f"c{row:06d}|{text.translate(letters)}.\n")
 
 
+def fill_journal(folder: Path, rows: int) -> None:
+    """Measures of so many recordings that the corpus does not hold, for each of its own to weigh what one does."""
+    from tts_lab.analysis.measuring import JOURNAL, _line, measure_file
+
+    measured = _line("", measure_file(folder / "source" / "recordings" / "0.wav"))
+    (folder / "corpus" / JOURNAL).parent.mkdir(parents=True)
+    with (folder / "corpus" / JOURNAL).open("w") as file:
+        for row in range(rows):
+            file.write(json.dumps(measured | {"key": f"{row:024x}"}) + "\n")
+
+
 def run(verb: str, folder: Path) -> dict[str, float]:
     """`prepare` or `analyze` in a process of its own: its clips, seconds, and megabytes at its peak."""
     began = time.perf_counter()
@@ -60,6 +71,8 @@ def growth(few: int, many: int) -> dict[str, dict[str, Any]]:
         with tempfile.TemporaryDirectory(prefix="large-") as scratch:
             make(Path(scratch) / "source", rows)
             for verb, figures in found.items():
+                if verb == "analyze":
+                    fill_journal(Path(scratch), rows)
                 taken = run(verb, Path(scratch))
                 if taken["clips"] != rows:
                     raise AssertionError(f"{verb} kept {taken['clips']} of {rows} clips")
