@@ -3,9 +3,9 @@
     python -m benchmarks.large_corpus [ROWS]
 
 The clips are links to 80 short ones, cut out of `data_samples/`, so that each is made and measured once and the rest
-is what a corpus of that length costs (the journal is filled as if each were another): its rows, hashes, phonemes, table and figures. Words follow Zipf's law; letters
-are the phonemes, since espeak would take the time of it. Each verb runs in a process
-of its own, workers included (one job).
+is what a corpus of that length costs: its rows, hashes, phonemes, measures (the journal is filled as if each clip were
+another), table and figures. Words follow Zipf's law; letters are the phonemes, since espeak would take the time of it.
+Each verb runs in a process of its own, workers included (one job).
 """
 
 import json

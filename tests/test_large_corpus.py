@@ -39,8 +39,9 @@ def test_rows_are_drawn_only_as_they_are_needed():
 
     def rows():
         nonlocal drawn
-        for drawn in range(1, 10_001):
-            yield drawn
+        for number in range(1, 10_001):
+            drawn = number
+            yield number
 
     with ThreadPoolExecutor(2) as threads:
         done = 0

@@ -22,6 +22,7 @@ from tts_lab.analysis.texts import Texts, read_texts
 from tts_lab.analysis.verdict import Verdict
 from tts_lab.analysis.verdicts import judge
 from tts_lab.corpus.corpus import Corpus, write_atomically, writing
+from tts_lab.corpus.decisions import Decisions
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 
@@ -58,9 +59,19 @@ class Analysis:
     def verdict(self, name: str) -> Verdict:
         return next(verdict for verdict in self.verdicts if verdict.name == name)
 
-    def worst(self, count: int | None = None) -> pd.DataFrame:
-        """The kept clips that are odd in any way, the worst first: columns `REVIEWED`."""
+    def worst(self, count: int | None = None, decisions: Decisions | None = None) -> pd.DataFrame:
+        """The kept clips that are odd in any way, the worst first: columns `REVIEWED`.
+
+        With `decisions`, without those about which one stands: they were listened to.
+        """
         odd = self.table.loc[(self.table["split"] != "quarantined") & (self.table["score"] > 0), list(REVIEWED)]
+        if decisions is not None and len(decisions):
+            made = [decisions.of(str(id)) for id in odd.index]
+            seen = [
+                decision is not None and decision.fits(text, Path(recording).name)
+                for decision, text, recording in zip(made, odd["text"], odd["recording"], strict=True)
+            ]
+            odd = odd[~np.array(seen, bool)]
         return odd if count is None else odd.head(count)
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +94,10 @@ class Analysis:
         )
 
     def save(self, folder: Path | str) -> Path:
-        """Write `analysis.json`, `table.csv` and `review.json` (the clips to listen to, worst first) into `folder`."""
+        """Write `analysis.json`, `table.csv` and `review.json` (the clips to listen to, worst first) into `folder`.
+
+        Raises `UserError` if they cannot be written, or the decisions in the corpus folder not read.
+        """
         folder = Path(folder)
         # The table first: who finds analysis.json finds all three.
         with writing(folder / "table.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -91,7 +105,7 @@ class Analysis:
                 _flat(self.table.iloc[begin : begin + ROWS_TOGETHER]).to_csv(
                     file, header=not begin, float_format="%.6g"
                 )
-        worst = self.worst()
+        worst = self.worst(decisions=Decisions.load(self.corpus))
         with writing(folder / "review.json") as temporary, temporary.open("wb") as file:
             file.write(b"[")
             for begin in range(0, len(worst), ROWS_TOGETHER):
