@@ -63,7 +63,7 @@ def make_table(corpus: Corpus, measured: Mapping[str, Any]) -> pd.DataFrame:
     columns |= {name: _objects(column) for name, column in words.items()}
     columns["word_errors"] = _word_errors(words["text"], words["heard"])
     order = [*_WORDS, *_NUMBERS, *MEASURED, "heard", "word_errors"]
-    return pd.DataFrame({name: columns[name] for name in order}, index=pd.Index(list(names), name="id", dtype=object))
+    return pd.DataFrame({name: columns[name] for name in order}, index=pd.Index(list(names), name="id"))
 
 
 def _objects(values: list[Any]) -> np.ndarray:
