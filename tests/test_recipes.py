@@ -1,0 +1,63 @@
+"""The recipes: each is a config that the command takes, names only parts that are there, and is what is recommended."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tts_lab.analysis.recommendation import RECIPES, Recommendation
+from tts_lab.devices import open_device
+from tts_lab.training.config import TrainConfig
+from tts_lab.training.flags import config_parser
+from tts_lab.training.module import VitsTraining
+from tts_lab.training.stages import next_place
+from tts_lab.vits.config import PRESETS
+from tts_lab.voices.checkpoints import Checkpoint
+
+FOLDER = Path("recipes")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def parsed(name: str, *flags: str) -> dict:
+    options = config_parser("").parse_args([f"--config={FOLDER / name}.yaml", *flags]).as_dict()
+    options.pop("config")
+    return options
+
+
+def test_every_recipe_that_is_recommended_is_there():
+    assert sorted(RECIPES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_a_config_and_its_stages_name_parts_of_the_model(name, small_corpus, two_speakers):
+    options = parsed(name, f"--corpus={small_corpus}")
+    if options["start_from"] == "scratch" and name not in ("from_scratch", "two_stage"):
+        options["start_from"] = two_speakers  # any checkpoint: what it holds is not looked at here
+    config = TrainConfig(**options)
+    place, steps = next_place(config, config.max_steps, {}), 0
+    while place:
+        module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), place, 10, open_device("cpu"))
+        assert any(p.requires_grad for p in module.model_g.parameters())
+        steps += place.steps
+        end = {"number": place.number, "began": place.began, "ended": False}
+        place = next_place(config, config.max_steps, {"global_step": place.end, "stage": end})
+    assert steps == config.max_steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_comment_gives_the_command_that_trains_it(name, small_corpus):
+    (command,) = re.findall(r"^# +(tts-lab train .*)$", (FOLDER / f"{name}.yaml").read_text(), re.M)
+    verb, flags = shlex.split(command)[:2], shlex.split(command)[2:]
+    assert verb == ["tts-lab", "train"] and flags[:2] == ["--config", f"recipes/{name}.yaml"]
+    options = config_parser("").parse_args(flags)
+    assert (
+        ("VOICE.onnx" in command) == (name not in ("from_scratch", "two_stage")) == (options.start_from == "VOICE.onnx")
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recommended_command_is_one_the_parser_takes(name):
+    found = Recommendation([], name, "", "build/corpus", "joe")
+    options = config_parser("").parse_args(shlex.split(found.command)[2:])
+    assert str(options.corpus) == "build/corpus" and str(options.run) == f"runs/{name}"
