@@ -27,7 +27,7 @@ class MetricsCsv(Logger):
         self.path, self.steps_per_epoch = folder / "metrics.csv", steps_per_epoch
         rows = [row for row in read_metrics(self.path) if row["step"] < resume_step]
         # "seconds" of a resumed run go on where they were: of training, whatever lay in between.
-        self.began = time.monotonic() - max((row["seconds"] or 0 for row in rows), default=0)
+        self.began = time.monotonic() - max((row.get("seconds") or 0 for row in rows), default=0)
         kept = io.StringIO(newline="")
         writer = csv.DictWriter(kept, COLUMNS)
         writer.writeheader()
