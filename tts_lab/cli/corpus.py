@@ -1,7 +1,7 @@
-"""The verbs for recordings: fetched, linted, prepared, analysed, reviewed."""
+"""The verbs for recordings: fetched, linted, prepared, analysed, advised on, reviewed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tts_lab.cli.json_report import write_report
 from tts_lab.corpus.settings import PrepareSettings
@@ -174,6 +174,46 @@ def _cluster(address: str) -> Any:
             f"--cluster {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`, and "
             "workers that see the recordings under the same paths."
         ) from error
+
+
+def recommend(
+    corpus: Path,
+    base: str | None = None,
+    accelerator: Literal["auto", "cpu", "cuda", "neuron"] = "auto",
+    json: Path | None = None,
+) -> None:
+    """Fine-tune or from scratch: a decision table with this corpus's numbers, a recipe, and the command to type.
+
+    Args:
+        corpus: a corpus folder, as `tts-lab prepare` makes it.
+        base: voice to start from (path or name); the bundled joe if left out, where the joe extra is installed.
+        accelerator: where training will run, if not here.
+        json: also write table and recipe to this file.
+    """
+    from importlib.util import find_spec
+
+    from rich.console import Console
+
+    from tts_lab.analysis.recommend import Base
+    from tts_lab.analysis.recommend import recommend as choose
+    from tts_lab.analysis.recommendation import print_recommendation
+    from tts_lab.corpus.corpus import Corpus
+    from tts_lab.devices import find_accelerator
+    from tts_lab.evaluation.likeness import likeness
+    from tts_lab.frontend import Frontend
+    from tts_lab.notebook.machine import cores
+    from tts_lab.voices.catalogue import BUNDLED, find_voice
+    from tts_lab.voices.languages import published
+
+    found = Corpus.load(corpus)
+    name = base or ("joe" if find_spec(BUNDLED["joe"]) else None)
+    near, voice = likeness(found, name), None
+    if name:
+        voice = Base.from_voice(name, find_voice(name), near.similarity, near.voice_pitch)
+    locales = published(Frontend.from_dict(found.frontend).espeak_voice)
+    told = choose(found, find_accelerator(accelerator), cores(), voice, near.pitch, locales)
+    print_recommendation(Console(), told)
+    write_report(json, told.to_dict())
 
 
 def review(corpus: Path, page: Path | None = None, count: int = 50) -> None:

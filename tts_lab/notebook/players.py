@@ -21,8 +21,11 @@ from tts_lab.notebook.markup import Html
 # Set by the runner: it executes notebooks/NN.ipynb there and saves it somewhere else.
 PAGE_FOLDER_VARIABLE = "TTS_LAB_PAGE_FOLDER"
 
-# Browsers draw `<audio controls>` with a slider only from about this width on.
-_AUDIO = "width:190px;height:36px;vertical-align:middle"
+# Chromium's slider gets what play button, time and volume leave of the width: 43 px of 230, enough to go to a word, and
+# four voices still stand side by side on a laptop's screen. Its menu would leave a stub of 12; what it offers, the file
+# and another speed, is at hand without it.
+_CONTROLS = 'controls controlslist="nodownload noplaybackrate"'
+_AUDIO = "width:230px;height:36px;vertical-align:middle"
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px 8px 0;border:0;background:none"
 _CAPTION = "font-size:12px;opacity:.8;text-align:left"
 
@@ -57,7 +60,7 @@ def player(path: Path, label: str = "", page: Path | None = None) -> Html:
     label = label or path.stem
     # preload="none": a grid of a hundred players must not fetch a hundred files when the page opens.
     return Html(
-        f'<div style="{_CAPTION}">{escape(label)} · {seconds:.1f} s</div><audio controls preload="none" '
+        f'<div style="{_CAPTION}">{escape(label)} · {seconds:.1f} s</div><audio {_CONTROLS} preload="none" '
         f'src="{source(path, page)}" aria-label="{escape(label, quote=True)}" style="{_AUDIO}"></audio>'
     )
 
@@ -77,7 +80,7 @@ def grid(sentences: Sequence[str], columns: Mapping[str, Sequence[Path | None]],
     lines = ['<div style="overflow-x:auto"><table class="players" style="border-collapse:collapse;border:0">']
     for number, sentence in enumerate(sentences):
         lines.append(
-            f'<tr style="background:none"><th colspan="{len(columns)}" '
+            f'<tr style="background:none"><th colspan="{len(columns) + 1}" '
             f'style="text-align:left;padding:10px 0 2px;border:0;font-weight:600">{escape(sentence)}</th></tr>'
         )
         lines.append('<tr style="background:none">')
@@ -85,7 +88,8 @@ def grid(sentences: Sequence[str], columns: Mapping[str, Sequence[Path | None]],
             path = paths[number]
             silent = f'<div style="{_CAPTION}">{escape(label)} · not said</div>'
             lines.append(f'<td style="{_CELL}">{player(path, label, page) if path else silent}</td>')
-        lines.append("</tr>")
+        # A long sentence widens this cell, and not those of the players: they stay side by side.
+        lines.append(f'<td style="{_CELL};width:100%"></td></tr>')
     return Html("\n".join([*lines, "</table></div>"]))
 
 

@@ -67,6 +67,22 @@ _LANGUAGES: dict[str, tuple[str, str, str]] = {
 }
 
 
+# docs/VOICES.md of piper1-gpl at aabd8005: the locales that have voices. Above are names of more.
+_PUBLISHED = (
+    "ar_JO ca_ES cs_CZ cy_GB da_DK de_DE el_GR en_GB en_US es_AR es_ES es_MX fa_IR fi_FI fr_FR hi_IN hu_HU id_ID is_IS "
+    "it_IT ka_GE kk_KZ lb_LU lv_LV ml_IN ne_NP nl_BE nl_NL no_NO pl_PL pt_BR pt_PT ro_RO ru_RU sk_SK sl_SI sr_RS sv_SE "
+    "sw_CD te_IN tr_TR uk_UA vi_VN zh_CN"
+).split()
+_ESPEAK = {"cmn": "zh", "nb": "no"}
+"""Languages that espeak calls otherwise."""
+
+
+def published(espeak_voice: str) -> list[str]:
+    """Locales of the language of espeak's voice in which Piper publishes voices: en-us gives `["en_GB", "en_US"]`."""
+    family = espeak_voice.split("-")[0]
+    return [code for code in _PUBLISHED if code.split("_")[0] == _ESPEAK.get(family, family)]
+
+
 def language_block(code: str) -> dict[str, str]:
     """`{"code": "en_US", "family": "en", …}` as Piper's configurations have it.
 
