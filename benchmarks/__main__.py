@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     analyze,
     graphs,
+    large_corpus,
     lint_200k,
     padding_waste,
     planted_faults,
@@ -37,7 +38,7 @@ def main() -> None:
     out = parser.parse_args().out
     allison = corpus("allison", "en-us")
     results = padding_waste.measure(allison) + train_step.measure(allison) + prepare_vs_stock.measure()
-    results += lint_200k.measure()
+    results += lint_200k.measure() + large_corpus.measure(20_000)
     results += trace.measure() + graphs.measure(corpus("allison", "en-us", 16000), allison)
     results += analyze.measure(allison) + planted_faults.measure()
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)

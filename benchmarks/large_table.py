@@ -21,16 +21,22 @@ from tts_lab.analysis.statistics import by_length, summary
 from tts_lab.analysis.texts import read_texts, text_verdicts
 
 
-def large_table(rows: int) -> pd.DataFrame:
-    """A table of so many utterances without audio: words by Zipf's law, one in fifty texts nearly another's."""
-    rng = np.random.default_rng(0)
+def sentences(rows: int, rng: np.random.Generator) -> list[str]:
+    """Texts of 4 to 19 words by Zipf's law; one in fifty is nearly that before it."""
     lengths = rng.integers(4, 20, rows)
     words = [f"w{number}" for number in rng.zipf(1.3, lengths.sum()) % 50_000]
     ends = np.cumsum(lengths)
     texts = [" ".join(words[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
     for number in range(1, rows, 50):
         texts[number] = texts[number - 1] + " again"
-    phonemes = lengths * 6.0
+    return texts
+
+
+def large_table(rows: int) -> pd.DataFrame:
+    """A table of so many utterances without audio."""
+    rng = np.random.default_rng(0)
+    texts = sentences(rows, rng)
+    phonemes = np.array([text.count(" ") + 1 for text in texts]) * 6.0
     normal = {
         "lead_silence": (0.2, 0.05), "trail_silence": (0.2, 0.05), "longest_pause": (0.3, 0.1),
         "speech_share": (0.8, 0.03), "loudness": (-20, 1), "peak": (-3, 0.5), "snr": (55, 4),

@@ -15,6 +15,7 @@ from tts_lab.analysis.analysis import Analysis, analyze, compared, plain, speech
 from tts_lab.analysis.tags import SCALES, describe, tagged_values, tags_of
 from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.decisions import Decisions
 from tts_lab.corpus.prepare import prepare
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.errors import UserError
@@ -150,6 +151,19 @@ def test_what_is_saved_is_what_is_loaded(analysis, tmp_path):
     for broken in (folder, tmp_path / "nowhere"):
         with pytest.raises(UserError, match="tts-lab analyze"):
             Analysis.load(broken)
+
+
+def test_the_worst_clips_leave_out_those_that_were_listened_to(analysis, tmp_path):
+    odd = analysis.worst()
+    decisions = Decisions.load(tmp_path)
+    assert analysis.worst(decisions=decisions).equals(odd)
+    for id, other in ((odd.index[0], ""), (odd.index[2], ""), (odd.index[3], " of old")):
+        decisions.decide(id, "keep", about=odd.at[id, "text"] + other, recording=odd.at[id, "recording"])
+    left = analysis.worst(decisions=decisions)
+    assert list(left.index) == [odd.index[1], *odd.index[3:]]  # of the fourth, another text was decided about
+    assert list(analysis.worst(2, decisions).index) == list(left.index[:2])
+    replace(analysis, corpus=str(tmp_path)).save(tmp_path / "analysis")
+    assert [item["id"] for item in json.loads((tmp_path / "analysis/review.json").read_text())] == list(left.index)
 
 
 def test_an_empty_corpus_is_told(corpus):

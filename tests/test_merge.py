@@ -1,6 +1,7 @@
 """Corpora joined with +: ids, speakers, weights, and how often an epoch of training then draws each clip."""
 
 import io
+import json
 import math
 import shutil
 from collections import Counter
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
 from tts_lab import buckets
+from tts_lab.cli import main
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.merge import read_sources, split_sources
 from tts_lab.corpus.prepare import prepare
@@ -105,6 +108,96 @@ def test_merged_corpora_through_prepare(two, tmp_path):
     assert Counter(u.speaker for u in plain.utterances) == {"zoe": 4, "adam": 4}
     assert {(u.speaker, u.weight) for u in weighted.utterances} == {("zoe", 1.0), ("adam", 0.5)}
     assert plain.fingerprint == ones.fingerprint != weighted.fingerprint
+
+
+def make(source: str, out: Path, settings: PrepareSettings | None = None, **options) -> tuple[Corpus, str]:
+    console = Console(file=io.StringIO(), width=200)
+    options = {"jobs": 1} | options
+    prepare(source, out, settings or PrepareSettings(), Frontend(), console=console, **options)
+    return Corpus.load(out), console.file.getvalue()
+
+
+def test_each_corpus_has_its_own_audio_settings(tmp_path):
+    """a+b with settings of each are the clips of a and of b prepared alone, byte for byte, and found made again."""
+    one, other = corpus(tmp_path / "anna", LINES[:4]), corpus(tmp_path / "bob", LINES[4:8])
+    for path in (other / "wavs").iterdir():
+        audio, rate = soundfile.read(path)
+        soundfile.write(path, np.concatenate([audio, np.zeros(rate)]), rate)  # for trimming to cut
+    each = {"trim": "true+false", "loudness": "+-20", "max_seconds": "15"}
+    both, said = make(f"{one}+{other}", tmp_path / "both", each=each, jobs=2)
+    assert "anna: Its own settings: trim true, loudness -23.0." in said
+    assert "bob: Its own settings: trim false, loudness -20.0." in said
+    ways = (PrepareSettings(max_seconds=15.0), PrepareSettings(trim=False, loudness=-20.0, max_seconds=15.0))
+    alone = [
+        make(str(source), tmp_path / f"alone-{source.name}", way)[0]
+        for source, way in zip((one, other), ways, strict=True)
+    ]
+    clips = [(u, part.folder / u.audio) for part in alone for u in part.utterances]
+    assert len(clips) == len(both.utterances) == 8
+    for made, (lone, path) in zip(both.utterances, clips, strict=True):
+        assert (made.id, made.audio, made.samples) == (lone.id, lone.audio, lone.samples)
+        assert (both.folder / made.audio).read_bytes() == path.read_bytes()
+    # Trimming and level did change what they were asked to change, and nothing else.
+    plain, _ = make(f"{one}+{other}", tmp_path / "plain")
+    assert not {u.audio for u in plain.utterances} & {u.audio for u in both.utterances}
+    assert [u.samples for u in plain.utterances[:4]] == [u.samples for u in both.utterances[:4]]
+    assert sum(u.samples for u in plain.utterances[4:]) < sum(u.samples for u in both.utterances[4:])
+    assert [u.source for u in both.utterances] == ["anna"] * 4 + ["bob"] * 4
+    stored = json.loads((both.folder / "corpus.json").read_text())["manifest"]["sources"]
+    assert [(s["name"], s["settings"]["trim"], s["settings"]["loudness"]) for s in stored] == [
+        ("anna", True, -23.0), ("bob", False, -20.0)
+    ]  # fmt: skip
+    assert {s["settings"]["max_seconds"] for s in stored} == {15.0}
+    # A second run makes nothing; a changed setting of one corpus makes its clips anew and finds the other's.
+    again, said = make(f"{one}+{other}", both.folder, each=each)
+    assert again == both and "8 recordings were already done" in said
+    assert "4 recordings were already done" in make(f"{one}+{other}", both.folder, each=each | {"peak": "+0.5"})[1]
+
+
+def test_settings_of_each_corpus_on_the_command_line(tmp_path):
+    one, other = corpus(tmp_path / "anna", LINES[:3]), corpus(tmp_path / "bob", LINES[3:6])
+    out = tmp_path / "out"
+    arguments = [
+        "prepare",
+        f"{one}+{other}",
+        "--out",
+        str(out),
+        "--jobs",
+        "1",
+        "--loudness",
+        "-23+-20",
+        "--peak",
+        "0.9",
+    ]
+    assert main([*arguments, "--keep-seconds=0.1+"]) == 0
+    stored = json.loads((out / "corpus.json").read_text())["manifest"]["sources"]
+    told = [[source["settings"][name] for name in ("loudness", "keep_seconds", "peak")] for source in stored]
+    assert told == [[-23.0, 0.1, 0.9], [-20.0, 0.25, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("each", "message"),
+    [
+        ({"trim": "true+false+true", "peak": "1+1+1"}, "names 2 corpora.*--trim .* 3 part.*, and --peak .* 3 part"),
+        (
+            {"sample_rate": "16000+22050"},
+            "sample_rate 16000.22050: must be one for all corpora, for a voice has one sample rate",
+        ),
+        ({"rate_outlier": "3+4"}, "rate_outlier 3.4: must be one for all.*only trim, "),
+        ({"trim": "1+false"}, "anna: --trim 1: must be true or false"),
+        ({"peak": "+loud"}, "bob: --peak loud: must be a number"),
+        ({"peak": "+null"}, "bob: --peak null: must be a number"),
+        ({"min_seconds": "+30"}, "bob: prepare: min_seconds 30.0 must be under max_seconds 20.0"),
+    ],
+)
+def test_wrong_settings_of_each_corpus_are_told(each, message):
+    with pytest.raises(UserError, match=message):
+        split_sources("anna+bob", each=each)
+
+
+def test_parts_of_settings_for_one_corpus_are_told(capsys):
+    assert main(["prepare", "anna", "--trim", "true+false"]) == 1
+    assert "anna names 1 corpus, and --trim true+false has 2 part(s)" in capsys.readouterr().err
 
 
 LENGTHS = [(20 + i % 7, int(n)) for i, n in enumerate(np.random.default_rng(0).integers(40, 400, 240))]

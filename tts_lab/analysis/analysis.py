@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,16 @@ from tts_lab.analysis.tags import tag
 from tts_lab.analysis.texts import Texts, read_texts
 from tts_lab.analysis.verdict import Verdict
 from tts_lab.analysis.verdicts import judge
-from tts_lab.corpus.corpus import Corpus, write_atomically
+from tts_lab.corpus.corpus import Corpus, write_atomically, writing
+from tts_lab.corpus.decisions import Decisions
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 
 FORMAT = 1
 WORDS = ("id", "text", "speaker", "split", "reason", "where", "recording", "heard", "timbre", "reasons")
 """Columns of table.csv that hold no numbers."""
+ROWS_TOGETHER = 2000
+"""Rows that are written at once."""
 REVIEWED = ("score", "reasons", "text", "seconds", "split", "recording")
 _FRAMES = ("characters", "phonemes", "summary", "symbols")
 
@@ -52,15 +54,24 @@ class Analysis:
     @property
     def minutes(self) -> float:
         """Minutes of kept speech."""
-        return float(kept(self.table)["seconds"].sum()) / 60
+        return float(kept(self.table[["split", "seconds"]])["seconds"].sum()) / 60
 
     def verdict(self, name: str) -> Verdict:
         return next(verdict for verdict in self.verdicts if verdict.name == name)
 
-    def worst(self, count: int | None = None) -> pd.DataFrame:
-        """The kept clips that are odd in any way, the worst first: columns `REVIEWED`."""
-        odd = kept(self.table)
-        odd = odd.loc[odd["score"] > 0, list(REVIEWED)]
+    def worst(self, count: int | None = None, decisions: Decisions | None = None) -> pd.DataFrame:
+        """The kept clips that are odd in any way, the worst first: columns `REVIEWED`.
+
+        With `decisions`, without those about which one stands: they were listened to.
+        """
+        odd = self.table.loc[(self.table["split"] != "quarantined") & (self.table["score"] > 0), list(REVIEWED)]
+        if decisions is not None and len(decisions):
+            made = [decisions.of(str(id)) for id in odd.index]
+            seen = [
+                decision is not None and decision.fits(text, Path(recording).name)
+                for decision, text, recording in zip(made, odd["text"], odd["recording"], strict=True)
+            ]
+            odd = odd[~np.array(seen, bool)]
         return odd if count is None else odd.head(count)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +82,7 @@ class Analysis:
                 "corpus": self.corpus,
                 "fingerprint": self.fingerprint,
                 "utterances": len(self.table),
-                "kept": len(kept(self.table)),
+                "kept": int((self.table["split"] != "quarantined").sum()),
                 "minutes": self.minutes,
                 "guides": against_guides(self.minutes).to_dict(orient="index"),
                 "description": self.description,
@@ -83,12 +94,25 @@ class Analysis:
         )
 
     def save(self, folder: Path | str) -> Path:
-        """Write `analysis.json`, `table.csv` and `review.json` (the clips to listen to, worst first) into `folder`."""
+        """Write `analysis.json`, `table.csv` and `review.json` (the clips to listen to, worst first) into `folder`.
+
+        Raises `UserError` if they cannot be written, or the decisions in the corpus folder not read.
+        """
         folder = Path(folder)
-        review = self.worst().reset_index().to_dict(orient="records")
         # The table first: who finds analysis.json finds all three.
-        write_atomically(folder / "table.csv", _csv(self.table).encode())
-        write_atomically(folder / "review.json", _json(plain(review)))
+        with writing(folder / "table.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            for begin in range(0, max(1, len(self.table)), ROWS_TOGETHER):
+                _flat(self.table.iloc[begin : begin + ROWS_TOGETHER]).to_csv(
+                    file, header=not begin, float_format="%.6g"
+                )
+        worst = self.worst(decisions=Decisions.load(self.corpus))
+        with writing(folder / "review.json") as temporary, temporary.open("wb") as file:
+            file.write(b"[")
+            for begin in range(0, len(worst), ROWS_TOGETHER):
+                records = plain(worst.iloc[begin : begin + ROWS_TOGETHER].reset_index().to_dict(orient="records"))
+                file.write(b",\n" if begin else b"\n")
+                file.write(b",\n".join(_json(record).rstrip() for record in records))
+            file.write(b"\n]\n")
         write_atomically(folder / "analysis.json", _json(self.to_dict()))
         return folder
 
@@ -139,14 +163,12 @@ def analyze(
     descriptions are stored in the corpus's manifest, whose fingerprint they do not change. Raises `UserError` if the
     corpus has no utterances.
     """
-    if not corpus.utterances:
+    if next(corpus.stream(), None) is None:
         raise UserError(f"{corpus.folder} keeps no utterance, so there is nothing to analyse; see why in corpus.json.")
-    measured = measure_all(corpus, jobs=jobs, executor=executor, ears=ears, console=console)
-    table = rank(make_table(corpus, measured))
+    table = rank(make_table(corpus, measure_all(corpus, jobs=jobs, executor=executor, ears=ears, console=console)))
     statistics, texts = collect(corpus, table), read_texts(table)
     verdicts = judge(corpus, table, statistics, texts, base)
     tag(corpus, table)
-    corpus.save()
     return Analysis(
         str(corpus.folder), corpus.fingerprint, table, statistics, verdicts, texts, corpus.tags, corpus.description
     )
@@ -200,14 +222,12 @@ def _frame(parts: dict[str, Any]) -> pd.DataFrame:
     return frame.apply(pd.to_numeric)
 
 
-def _csv(table: pd.DataFrame) -> str:
-    flat = table.assign(
+def _flat(table: pd.DataFrame) -> pd.DataFrame:
+    """A part of the table with one value to a cell."""
+    return table.assign(
         timbre=[" ".join(f"{part:.6g}" for part in timbre) if timbre else "" for timbre in table["timbre"]],
         reasons=["\n".join(reasons) for reasons in table["reasons"]],
     )
-    page = StringIO()
-    flat.to_csv(page, float_format="%.6g")
-    return page.getvalue()
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

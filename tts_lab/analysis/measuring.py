@@ -7,9 +7,10 @@ recording's bytes: a run that was killed, a corpus that grew, a clip that was mo
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,7 +74,7 @@ def measure_all(
     executor: Executor | None = None,
     ears: Ears | None = None,
     console: Console | None = None,
-) -> dict[str, Measured]:
+) -> "Measurements":
     """Measure every recording of `corpus`, kept and quarantined alike: id to what was found.
 
     `jobs` processes measure (all cores by default; 1 works in this process). With `executor`, any
@@ -85,53 +86,79 @@ def measure_all(
         raise UserError(f"Nothing can be measured with {jobs} jobs; give 1 or more, or leave it out for all cores.")
     console = console or Console()
     journal = _Journal(corpus.folder / JOURNAL)
-    paths = {
-        u.id: Part((corpus.folder / u.recording).resolve(), u.cut and tuple(u.cut))
-        for u in corpus.utterances
-        if u.recording
-    }
-    kept = list(paths)
-    for q in corpus.quarantined:
-        if q.recording and q.id not in paths:
-            paths[q.id] = Part((corpus.folder / q.recording).resolve())
-    keys: dict[str, str | None] = {}
-    with Progress(console, len(paths), "measured") as progress:
-        new = _unmeasured(paths, keys, journal, progress)
+    numbers: dict[str, int | None] = {}
+    with Progress(console, sum(1 for _ in _parts(corpus)), "measured") as progress:
+        new = _unmeasured(corpus, numbers, journal, progress)
         for key, measured in in_pool(_work, new, jobs=jobs, executor=executor, preload=(__name__,)):
             journal.add(_line(key, measured))
             progress.advance()
     if ears is not None:
-        _listen(ears, {id: paths[id] for id in kept if keys[id]}, keys, journal, console)
-    return {id: journal.found(key, ears) if key else measure_file(*paths[id]) for id, key in keys.items()}
+        _listen(ears, corpus, numbers, journal, console)
+    unreadable = {id: measure_file(*part) for id, part, _ in _parts(corpus) if numbers.get(id, 0) is None}
+    return Measurements(numbers, journal, None if ears is None else _name(ears), unreadable)
+
+
+class Measurements(Mapping[str, Measured]):
+    """Id to what was found, in the order of the corpus; each read from the journal when it is asked for."""
+
+    def __init__(
+        self, numbers: dict[str, int | None], journal: "_Journal", ears: str | None, unreadable: dict[str, Measured]
+    ) -> None:
+        self._numbers, self._journal, self._ears, self._unreadable = numbers, journal, ears, unreadable
+
+    def __getitem__(self, id: str) -> Measured:
+        number = self._numbers[id]
+        return self._unreadable[id] if number is None else self._journal.found(number, self._ears)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+def _parts(corpus: Corpus) -> Iterator[tuple[str, Part, bool]]:
+    """Id, recording and whether it is kept, of every utterance that has a recording; of each id the first."""
+    aside = {q.id: q.recording for q in reversed(corpus.quarantined) if q.recording}
+    for u in corpus.stream():
+        if u.recording:
+            aside.pop(u.id, None)
+            yield u.id, Part(corpus.folder / u.recording, u.cut and tuple(u.cut)), True
+    for id in dict.fromkeys(q.id for q in corpus.quarantined if q.id in aside):
+        yield id, Part(corpus.folder / aside[id]), False
 
 
 def _unmeasured(
-    paths: dict[str, Part], keys: dict[str, str | None], journal: "_Journal", progress: Progress
+    corpus: Corpus, numbers: dict[str, int | None], journal: "_Journal", progress: Progress
 ) -> Iterator[tuple[str, Part]]:
-    """Hash one recording after another, filling `keys` (None: unreadable), and give those that are not known."""
-    given: set[str] = set()
-    for id, path in paths.items():
-        keys[id] = key = _key(path)
-        if key is None or key in journal.measured or key in given:
+    """Hash one recording after another, filling `numbers` (None: unreadable), and give those that are not known."""
+    for id, part, _ in _parts(corpus):
+        part = part._replace(path=part.path.resolve())
+        key = _key(part)
+        numbers[id] = number = None if key is None else journal.number(key)
+        if number is None or journal.places[number] != UNKNOWN:
             progress.advance()
             continue
-        given.add(key)
-        yield key, path
+        journal.places[number] = GIVEN
+        yield key, part
 
 
 def _work(rows: Sequence[tuple[str, Part]]) -> list[tuple[str, Measured]]:
     return [(key, measure_file(*part)) for key, part in rows]
 
 
-def _listen(
-    ears: Ears, paths: dict[str, Part], keys: dict[str, str | None], journal: "_Journal", console: Console
-) -> None:
-    by_key = {keys[id]: path for id, path in paths.items()}
-    with Progress(console, len(by_key), "listened to") as progress:
-        for key, path in by_key.items():
-            measured = journal.found(key, ears)
+def _listen(ears: Ears, corpus: Corpus, numbers: dict[str, int | None], journal: "_Journal", console: Console) -> None:
+    name = _name(ears)
+    left = {numbers[id] for id, _, kept in _parts(corpus) if kept} - {None}
+    with Progress(console, len(left), "listened to") as progress:
+        for id, part, kept in _parts(corpus):
+            if not kept or (number := numbers[id]) not in left:
+                continue
+            left.remove(number)
+            measured = journal.found(number, name)
             if measured.heard is None and measured.measures is not None:
-                journal.add({"key": key, "ears": _name(ears), "heard": _hear(ears, path)})
+                heard = _hear(ears, part._replace(path=part.path.resolve()))
+                journal.add({"key": _key(part), "ears": name, "heard": heard})
             progress.advance()
 
 
@@ -184,24 +211,39 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+UNKNOWN, GIVEN = -1, -2
+"""In place of where a recording's measures are: there are none, or they are being made."""
+
+
 class _Journal:
-    """The lines written so far, and the file that the next ones go to."""
+    """The lines written so far, and the file that the next ones go to. In memory is only where each line begins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.measured: dict[str, Measured] = {}
-        self.heard: dict[tuple[str, str], str] = {}
+        self._numbers: dict[str, int] = {}
+        """Key of a recording to its number, in the order in which they came."""
+        self.places = array("q")
+        """Of each number, where in the file its measures are, or `UNKNOWN` or `GIVEN`."""
+        self._heard: dict[str, dict[int, int]] = {}
+        """What listened, to the number of a recording, to where what it heard is."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = path.open("ab", buffering=0)
-            with path.open("rb") as lines:
-                line = b"\n"
-                for line in lines:
-                    self._read(line)
+            self.file, self.lines = path.open("ab", buffering=0), path.open("rb")
+            line, at = b"\n", 0
+            for line in self.lines:
+                self._read(line, at)
+                at += len(line)
             if not line.endswith(b"\n"):  # killed in the middle of a line: it stays, unread, on a line of its own
                 self.file.write(b"\n")
         except OSError as error:
             raise self._refusal(error) from error
+
+    def number(self, key: str) -> int:
+        """Of the recording with that hash; a new one if it has none."""
+        if (number := self._numbers.get(key)) is None:
+            self._numbers[key] = number = len(self.places)
+            self.places.append(UNKNOWN)
+        return number
 
     def add(self, record: dict[str, Any]) -> None:
         """One line in one write, so that a killed run, or a second one beside this, breaks none but the last."""
@@ -211,29 +253,38 @@ class _Journal:
                 raise OSError("the disk is full")
         except OSError as error:
             raise self._refusal(error) from error
-        self._take(record)
+        self._take(record, self.file.tell() - len(line))
 
-    def found(self, key: str, ears: Ears | None) -> Measured:
-        """What is known of the recording with that hash, and what `ears` heard in it."""
-        measured = self.measured[key]
-        heard = self.heard.get((key, _name(ears))) if ears is not None else None
-        return replace(measured, heard=heard)
+    def found(self, number: int, ears: str | None) -> Measured:
+        """What is known of a recording, and what `ears` heard in it."""
+        record = self._record(self.places[number])
+        place = self._heard.get(ears, {}).get(number) if ears is not None else None
+        return _measured(record, None if place is None else self._record(place)["heard"])
 
-    def _read(self, line: bytes) -> None:
+    def _record(self, place: int) -> dict[str, Any]:
+        self.lines.seek(place)
+        return json.loads(self.lines.readline())
+
+    def _read(self, line: bytes, at: int) -> None:
         try:
-            self._take(json.loads(line))
+            self._take(json.loads(line), at)
         except (ValueError, KeyError, TypeError):
             return  # half a line, or one of a later version: measured again
 
-    def _take(self, record: dict[str, Any]) -> None:
+    def _take(self, record: dict[str, Any], at: int) -> None:
         if "ears" in record:
-            self.heard[record["key"], record["ears"]] = record["heard"]
+            self._heard.setdefault(record["ears"], {})[self.number(record["key"])] = at
         elif record["version"] == VERSION:
-            numbers = record["measures"]
-            self.measured[record["key"]] = Measured(numbers and _measures(dict(numbers)), problem=record["problem"])
+            _measured(record)  # whether it can be read
+            self.places[self.number(record["key"])] = at
 
     def _refusal(self, error: OSError) -> UserError:
         return UserError(
             f"{self.path} cannot be written ({error.strerror or error}): what is measured is kept there. Make room, "
             "or see to the rights of the folder, and run it again to go on."
         )
+
+
+def _measured(record: dict[str, Any], heard: str | None = None) -> Measured:
+    numbers = record["measures"]
+    return Measured(numbers and _measures(numbers), heard, record["problem"])

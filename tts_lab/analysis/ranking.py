@@ -8,8 +8,9 @@ is their sum: with the largest alone, with the largest and a quarter of the rest
 many of the faults that `benchmarks.planted_faults` plants came into the worst tenth, and fewer to the very top.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -88,20 +89,32 @@ def rank(table: pd.DataFrame) -> pd.DataFrame:
     number, the corpus's usual one and the rule, those of most points first. Quarantined rows come first, their
     reason before all others. Rows of equal score stay in order of their ids.
     """
-    checks = [_quarantine(table)]
-    if len(table):
-        speech = (table["recorded_seconds"] * table["speech_share"]).astype(float)
-        groups = _alike(speech, table["speaker"])
-        checks += [_compared(table, measure, groups) for measure in MEASURED]
-        checks += [_pitch(table, groups), _timbre(table, groups), _length(table)]
-        checks += [_clipped(table), _sample_rate(table), _doubled(table), _words(table), _unheard(table)]
-    points = np.stack([np.nan_to_num(given) for given, _ in checks], axis=1)
-    order = np.argsort(-points, axis=1, kind="stable")
-    reasons = [
-        [checks[i][1](row) for i in order[row, : np.count_nonzero(points[row] > 0)]] for row in range(len(table))
-    ]
-    ranked = table.assign(score=points.sum(axis=1), reasons=pd.Series(reasons, table.index, dtype=object))
-    return ranked.iloc[np.lexsort((ranked.index.astype(str), -ranked["score"].to_numpy()))]
+    score, found = np.zeros(len(table)), {}
+    # One check after another, each forgotten but for its points and sentences: together they are larger than the table.
+    for check in _checks(table):
+        points, sentence = check()
+        points = np.nan_to_num(points)
+        score += points
+        for row in np.flatnonzero(points > 0).tolist():
+            found.setdefault(row, []).append((points[row], sentence(row)))
+    reasons = np.empty(len(table), object)
+    for row in range(len(table)):
+        reasons[row] = [said for _, said in sorted(found.pop(row, ()), key=lambda one: -one[0])]
+    order = np.lexsort((table.index.astype(str), -score))
+    return table.iloc[order].assign(score=score[order], reasons=reasons[order])
+
+
+def _checks(table: pd.DataFrame) -> Iterator[Callable[[], Check]]:
+    yield lambda: _quarantine(table)
+    if not len(table):
+        return
+    groups = _alike((table["recorded_seconds"] * table["speech_share"]).astype(float), table["speaker"])
+    for measure in MEASURED:
+        yield partial(_compared, table, measure, groups)
+    yield partial(_pitch, table, groups)
+    yield partial(_timbre, table, groups)
+    for check in (_length, _clipped, _sample_rate, _doubled, _words, _unheard):
+        yield partial(check, table)
 
 
 def _points(deviations: np.ndarray) -> np.ndarray:
@@ -164,12 +177,12 @@ def _timbre(table: pd.DataFrame, groups: np.ndarray) -> Check:
     """How far the colour of the voice is from the usual: the root mean square over the coefficients' deviations,
     compared once more with what that is in clips of like length."""
     none = (np.nan,) * CEPSTRA
-    values = np.array([none if one is None else one for one in table["timbre"]], dtype=float)
-    distances = []
+    values = np.fromiter((none if one is None else one for one in table["timbre"]), np.dtype((np.float32, CEPSTRA)))
+    distance = np.zeros(len(table))
     for column in values.T:
-        usual, spread = _usual(column, groups, 0.1)
-        distances.append((column - usual) / spread)
-    distance = np.sqrt(np.square(distances).mean(axis=0))
+        usual, spread = _usual(column.astype(float), groups, 0.1)
+        distance += np.square((column - usual) / spread)
+    distance = np.sqrt(distance / CEPSTRA)
     usual, spread = _usual(distance, groups, 0.2)
     deviations = (distance - usual) / spread
 

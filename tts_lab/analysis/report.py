@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tts_lab.analysis.analysis import Analysis
+from tts_lab.corpus.decisions import Decisions
 
 SIGNS = {"good": "[green]good[/]", "bad": "[red]bad[/]", "unknown": "[dim]?[/]"}
 
@@ -16,7 +17,7 @@ def print_analysis(console: Console, analysis: Analysis, worst: int = 10) -> Non
         words = escape(verdict.words) + (f"\n[dim]{escape(verdict.rule)}[/]" if verdict.ok is False else "")
         table.add_row(SIGNS[verdict.mark], verdict.name, words)
     console.print(table)
-    odd = analysis.worst()
+    odd = analysis.worst(decisions=Decisions.load(analysis.corpus))
     if len(odd):
         title = f"{len(odd)} clips are odd; the first {min(worst, len(odd))} to listen to"
         clips = Table("score", "clip", "why", title=title, title_justify="left")

@@ -38,7 +38,7 @@ FEW = 0.05
 
 def sound_verdicts(table: pd.DataFrame, sample_rate: int, settings: Mapping[str, Any]) -> list[Verdict]:
     """Of the kept clips of `table`. `sample_rate` is the corpus's, and so the voice's; `settings` are `prepare`'s."""
-    clips = kept(table)
+    clips = kept(table.drop(columns=["text", "recording", "timbre", "heard"], errors="ignore"))
     judges: tuple[Callable[[pd.DataFrame], Verdict], ...] = (
         _duration, _pace, lambda c: _ends(c, bool(settings.get("trim", True))), _pauses, _loudness, _clipping, _noise,
         lambda c: _band(c, sample_rate), _room, _pitch, _heard,

@@ -52,7 +52,7 @@ def by_length(table: pd.DataFrame, x: str = "characters") -> pd.DataFrame:
     is the sample's (n − 1), NaN where there is one clip. `mode` is the most frequent tenth of a second; of several
     that are as frequent, the one nearest the median.
     """
-    clips = kept(table)[[x, "seconds"]].dropna()
+    clips = kept(table[["split", x, "seconds"]]).drop(columns="split").dropna()
     clips = clips.astype({x: int})
     groups = clips.groupby(x)["seconds"]
     found = groups.agg(mean="mean", median="median", deviation="std", count="count")
@@ -74,12 +74,11 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """A row a measure of the kept clips: `clips` that have it, `mean`, `deviation`, and points of its spread."""
-    clips = kept(table)
-    clips = clips.assign(**rates(clips))
+    chosen, rate = table["split"] != "quarantined", rates(table)
     rows = {}
     for name in SUMMARISED:
-        values = clips[name].to_numpy(dtype=float)
-        values = values[np.isfinite(values)]
+        values = (rate if name in rate else table)[name].to_numpy(dtype=float)
+        values = values[chosen & np.isfinite(values)]
         row = {"clips": len(values)}
         if len(values):
             row |= {"mean": values.mean(), "deviation": values.std(ddof=1) if len(values) > 1 else np.nan}
@@ -92,7 +91,7 @@ def symbols(corpus: Corpus) -> pd.DataFrame:
     """A row a phoneme of the kept utterances, the most frequent first: `times`, `clips` and `share` of all."""
     times: dict[str, int] = {}
     clips: dict[str, int] = {}
-    for utterance in corpus.utterances:
+    for utterance in corpus.stream():
         for symbol in utterance.phonemes:
             times[symbol] = times.get(symbol, 0) + 1
         for symbol in set(utterance.phonemes):

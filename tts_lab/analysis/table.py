@@ -1,8 +1,11 @@
 """One table of everything that is known about a corpus: a row an utterance, kept and quarantined alike."""
 
 import os
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,9 @@ from tts_lab.analysis.words import plain_words
 from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance
 
 MEASURED = tuple(field.name for field in fields(Measures))
+_WORDS = ("text", "speaker", "split", "reason", "where", "recording")
+_NUMBERS = ("seconds", "characters", "phonemes")
+_MEASURED_NUMBERS = tuple(name for name in MEASURED if name != "timbre")
 
 
 def make_table(corpus: Corpus, measured: Mapping[str, Any]) -> pd.DataFrame:
@@ -26,30 +32,44 @@ def make_table(corpus: Corpus, measured: Mapping[str, Any]) -> pd.DataFrame:
     those are of the first.
     """
     folder = os.path.abspath(corpus.folder)
-    rows = [*corpus.utterances, *corpus.quarantined]
-    kept = len(corpus.utterances)
-    names, found = _names(rows), []
-    for name, row in zip(names, rows, strict=True):
-        found.append(measured.get(name) if name == row.id else None)
-    measures = [one.measures if one else None for one in found]
-    blank = [np.nan] * (len(rows) - kept)
-    columns: dict[str, Any] = {
-        "text": [row.text for row in rows],
-        "speaker": [getattr(row, "speaker", None) or "" for row in rows],
-        "split": [u.split for u in corpus.utterances] + ["quarantined"] * (len(rows) - kept),
-        "reason": [""] * kept + [q.reason for q in corpus.quarantined],
-        "where": [getattr(row, "where", "") for row in rows],
-        "recording": [os.path.normpath(os.path.join(folder, row.recording)) if row.recording else "" for row in rows],
-        "seconds": [u.samples / corpus.sample_rate for u in corpus.utterances] + blank,
-        "characters": [len(row.text) for row in rows],
-        "phonemes": [float(len(u.phonemes)) for u in corpus.utterances] + blank,
-    }
-    for name in MEASURED:
-        missing = None if name == "timbre" else np.nan
-        columns[name] = [missing if one is None else getattr(one, name) for one in measures]
-    columns["heard"] = [one.heard if one else None for one in found]
-    columns["word_errors"] = _word_errors(columns["text"], columns["heard"])
-    return pd.DataFrame(columns, index=pd.Index(names, name="id"))
+    names: dict[str, None] = {}
+    words: dict[str, list[Any]] = {name: [] for name in (*_WORDS, "timbre", "heard")}
+    numbers = {name: array("d") for name in (*_NUMBERS, *_MEASURED_NUMBERS)}
+    for row in chain(corpus.stream(), corpus.quarantined):
+        name = _name(row, names)
+        names[name] = None
+        is_kept = isinstance(row, Utterance)
+        found = measured.get(name) if name == row.id else None
+        measures = found.measures if found else None
+        own = {
+            "text": row.text,
+            "speaker": sys.intern(row.speaker or "") if is_kept else "",
+            "split": sys.intern(row.split) if is_kept else "quarantined",
+            "reason": "" if is_kept else row.reason,
+            "where": "" if is_kept else row.where,
+            "recording": os.path.normpath(os.path.join(folder, row.recording)) if row.recording else "",
+            "seconds": row.samples / corpus.sample_rate if is_kept else np.nan,
+            "characters": len(row.text),
+            "phonemes": len(row.phonemes) if is_kept else np.nan,
+            "timbre": array("f", measures.timbre) if measures else None,  # a quarter of a tuple's memory
+            "heard": found.heard if found else None,
+        }
+        for name, column in words.items():
+            column.append(own[name])
+        for name, column in numbers.items():
+            column.append(own[name] if name in own else getattr(measures, name, np.nan))
+    columns = {name: np.frombuffer(column) for name, column in numbers.items()}
+    columns["characters"] = columns["characters"].astype(int)
+    columns |= {name: _objects(column) for name, column in words.items()}
+    columns["word_errors"] = _word_errors(words["text"], words["heard"])
+    order = [*_WORDS, *_NUMBERS, *MEASURED, "heard", "word_errors"]
+    return pd.DataFrame({name: columns[name] for name in order}, index=pd.Index(list(names), name="id"))
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
 
 
 def kept(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,18 +77,13 @@ def kept(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["split"] != "quarantined"]
 
 
-def _names(rows: list[Utterance | Quarantined]) -> list[str]:
-    """Ids, made unique: a later row with an id that is taken is told apart by its line."""
-    taken: set[str] = set()
-    names = []
-    for row in rows:
-        name, number = row.id, 1
-        while name in taken:
-            number += 1
-            name = f"{row.id} ({getattr(row, 'where', '') or 'again'}{'' if number == 2 else f', {number}'})"
-        taken.add(name)
-        names.append(name)
-    return names
+def _name(row: Utterance | Quarantined, taken: Collection[str]) -> str:
+    """Its id, made unique: a later row with an id that is taken is told apart by its line."""
+    name, number = row.id, 1
+    while name in taken:
+        number += 1
+        name = f"{row.id} ({getattr(row, 'where', '') or 'again'}{'' if number == 2 else f', {number}'})"
+    return name
 
 
 def _word_errors(texts: list[str], heard: list[str | None]) -> list[float]:

@@ -12,14 +12,14 @@ which Parler-TTS learned to follow descriptions. The edges between them:
   (`tts_lab.analysis.measures`) the edges are this project's.
 """
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tts_lab.analysis.table import kept
-from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.corpus import Corpus, Utterance
 
 STRESS = frozenset("ˈˌ")
 
@@ -69,26 +69,35 @@ SCALES = {
 
 
 def tag(corpus: Corpus, table: pd.DataFrame) -> None:
-    """Fill `tags` and `description` of `corpus` and of each of its utterances; nothing that training reads changes.
+    """Fill `tags` and `description` of `corpus` and of each of its utterances, and save it; nothing that training reads
+    changes.
 
     The corpus's tags are those of the medians over its clips, which suits one speaker; a tag that was not measured
     is left out.
     """
     values = tagged_values(corpus, table)
     columns = {name: values[name].to_numpy() for name in SCALES}
-    for row, utterance in enumerate(corpus.utterances):
-        utterance.tags = tags_of({name: column[row] for name, column in columns.items()})
-        utterance.description = describe(utterance.tags)
     corpus.tags = tags_of(values.median().to_dict())
     corpus.description = describe(corpus.tags)
+
+    def tagged() -> Iterator[Utterance]:
+        for row, utterance in enumerate(corpus.stream()):
+            utterance.tags = tags_of({name: column[row] for name, column in columns.items()})
+            utterance.description = describe(utterance.tags)
+            yield utterance
+
+    corpus.save(tagged())
 
 
 def tagged_values(corpus: Corpus, table: pd.DataFrame) -> pd.DataFrame:
     """The number under each tag of each kept utterance, in the order of `corpus.utterances`."""
-    rows = kept(table).loc[[utterance.id for utterance in corpus.utterances]]
-    signs = [sum(symbol not in STRESS for symbol in utterance.phonemes) for utterance in corpus.utterances]
-    pace = np.array(signs, dtype=float) / rows["seconds"].where(rows["seconds"] > 0).to_numpy()
-    rows = rows.assign(pace=pace)
+    ids, signs = [], array("d")
+    for utterance in corpus.stream():
+        ids.append(utterance.id)
+        signs.append(sum(symbol not in STRESS for symbol in utterance.phonemes))
+    measured = [scale.source for scale in SCALES.values() if scale.source in table]
+    rows = table[["seconds", *measured]].loc[ids]
+    rows = rows.assign(pace=np.frombuffer(signs) / rows["seconds"].where(rows["seconds"] > 0).to_numpy())
     return pd.DataFrame({name: rows[scale.source].astype(float) for name, scale in SCALES.items()})
 
 

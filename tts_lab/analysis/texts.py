@@ -1,6 +1,7 @@
 """The texts by themselves: repeated, nearly repeated, doubled, or read otherwise than they are written."""
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,13 +95,13 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
     from rapidfuzz.process import cdist
 
     unique = plain[(plain != "") & ~plain.duplicated()]
-    names, texts = unique.index.to_numpy(), [text.split() for text in unique]
-    times = Counter(word for words in texts for word in words)
+    names = unique.index.to_numpy()
+    times = Counter(word for text in unique for word in text.split())
     # A word becomes one character, the most frequent the lowest, so that rapidfuzz compares words at its full speed.
     code = {word: chr(0x10000 + rank % 0xFFFFF) for rank, (word, _) in enumerate(times.most_common())}
-    coded = ["".join(code[word] for word in words) for words in texts]
+    coded = ["".join(code[word] for word in text.split()) for text in unique]
     least = alike - 1e-6  # 1 - 2/10 is not 0.8 to a computer
-    buckets: dict[tuple[str, int], list[int]] = {}
+    keys, members = array("Q"), array("I")
     for index, text in enumerate(coded):
         # The partner has at least alike/(2 - alike) of the words, and that many in common.
         common = int(np.ceil(alike / (2 - alike) * len(text) - 1e-9))
@@ -110,9 +111,10 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
             seen[sign] += 1
             numbered.append((sign, seen[sign]))
         for key in sorted(numbered, reverse=True)[: len(text) - common + 1]:
-            buckets.setdefault(key, []).append(index)
+            keys.append(ord(key[0]) << 32 | key[1])
+            members.append(index)
     pairs: dict[tuple[int, int], float] = {}
-    for bucket in buckets.values():
+    for bucket in _grouped(keys, members):
         for part in _comparable(bucket, coded):
             signs = [coded[index] for index in part]
             found = cdist(
@@ -128,11 +130,22 @@ def near_duplicates(plain: pd.Series, alike: float = ALIKE) -> list[tuple[str, s
     return [(str(names[first]), str(names[second]), round(likeness, 4)) for (first, second), likeness in ordered]
 
 
+def _grouped(keys: array, members: array) -> Iterator[list[int]]:
+    """The members of each key that has several. Two columns of numbers are a tenth of a dict of lists."""
+    keyed = np.frombuffer(keys, np.uint64)
+    order = np.argsort(keyed, kind="stable").astype(np.uint32)
+    ends = np.append(np.flatnonzero(np.diff(keyed[order])) + 1, len(order))
+    begin = 0
+    for end in ends.tolist():
+        if end - begin > 1:
+            yield [members[i] for i in order[begin:end].tolist()]
+        begin = end
+
+
 def _comparable(bucket: list[int], coded: list[str]) -> Iterator[list[int]]:
     """Parts of `bucket` whose texts are to be compared with each other."""
     if len(bucket) <= BUCKET:
-        if len(bucket) > 1:
-            yield bucket
+        yield bucket
         return
     for backwards in (1, -1):
         ordered = sorted(bucket, key=lambda index: coded[index][::backwards])

@@ -22,11 +22,13 @@ def judge(
     `base` is the front end of the voice that training will start from.
     """
     frontend = Frontend.from_dict(corpus.frontend)
+    made = [source["settings"] for source in corpus.manifest.get("sources", ()) if "settings" in source]
+    trimmed = all(settings.get("trim", True) for settings in made or [corpus.settings])
     return [
         *amount_verdicts(table),
         *length_verdicts(statistics.characters, "characters"),
         *length_verdicts(statistics.phonemes, "phonemes"),
-        *sound_verdicts(table, corpus.sample_rate, corpus.settings),
+        *sound_verdicts(table, corpus.sample_rate, corpus.settings | {"trim": trimmed}),
         *coverage_verdicts(statistics.symbols, frontend, base),
         *text_verdicts(texts, len(kept(table))),
     ]

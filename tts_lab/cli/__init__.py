@@ -14,7 +14,7 @@ from tts_lab.cli.corpus import analyze, fetch, lint, prepare, recommend, review
 from tts_lab.cli.json_report import write_report
 from tts_lab.cli.listening import advise, average, evaluate
 from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, say, train
-from tts_lab.corpus.settings import PrepareSettings
+from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.flags import config_parser, underscored
@@ -61,7 +61,7 @@ def _parser() -> ArgumentParser:
     averaging.add_function_arguments(average, as_group=False, skip={"checkpoints"})
     verbs.add_subcommand("average", averaging)
     preparing = ArgumentParser(description=prepare.__doc__.split("Args:")[0])
-    preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings"})
+    preparing.add_function_arguments(prepare, as_group=False, as_positional=True, skip={"settings", "each"})
     preparing.add_class_arguments(PrepareSettings, as_group=False, instantiate=False)
     verbs.add_subcommand("prepare", preparing)
     for function in RUNS:
@@ -77,13 +77,32 @@ def _verb(function: Callable[..., None]) -> ArgumentParser:
     return parser
 
 
+def _take_parts(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Audio settings of which each corpus has its own, as `--trim true+false`, out of the arguments: the rest, and
+    the text of each. Their types are told by `prepare`; the parser knows only one value of a flag."""
+    names = {field.name for field in fields(AudioSettings)}
+    rest, parts, left = [], {}, iter(arguments)
+    for argument in left:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in names:
+            value = value if equals else next(left, "")
+            if "+" in value:
+                parts[name] = value
+                continue
+            argument = f"--{name}={value}"
+        rest.append(argument)
+    return rest, parts
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb. Returns 0, or 1 after saying in a sentence what was wrong with the input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     # Both spellings of a flag work, --audio-dir and --audio_dir; --input-csv names what is a positional here.
     arguments = [underscored(a) for a in arguments]
-    parsed = parser.parse_args([a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"])
+    arguments = [a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"]
+    arguments, each = _take_parts(arguments) if arguments[:1] == ["prepare"] else (arguments, {})
+    parsed = parser.parse_args(arguments)
     options = parsed[parsed.subcommand].as_dict()
     try:
         match parsed.subcommand:
@@ -104,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
                 VERBS[verb](config, **options)
             case "prepare":
                 settings = {field.name: options.pop(field.name) for field in fields(PrepareSettings)}
-                prepare(settings=PrepareSettings(**settings), **options)
+                prepare(settings=PrepareSettings(**settings), each=each, **options)
             case "corpus":
                 fetch(**options["fetch"])
             case verb:

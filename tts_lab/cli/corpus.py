@@ -1,5 +1,6 @@
 """The verbs for recordings: fetched, linted, prepared, analysed, advised on, reviewed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,15 +61,19 @@ def prepare(
     decisions: Path | None = None,
     jobs: int | None = None,
     json: Path | None = None,
+    each: Mapping[str, str] | None = None,
 ) -> None:
     """Recordings and text to a corpus: every utterance ends as kept, or quarantined with a reason.
 
     Args:
         source: a manifest (comma file with a segment_index column, `id|text`, `id|speaker|text`, Festival's
             txt.done.data, metadata.jsonl), or a folder that holds one as metadata.csv, or name.wav with name.txt, or
-            VCTK, or M-AILABS. `--input-csv FILE` says the same. Several corpora are one as `a+b`; the next four
-            options then have a part for each, as in `--weight 1+0.5`, and an empty part is the default.
+            VCTK, or M-AILABS. `--input-csv FILE` says the same. Several corpora are one as `a+b`; audio_dir,
+            audio_prefix, speaker and weight then have a part for each, as in `--weight 1+0.5`, and an empty part is
+            the default. So may every setting from trim to silence_dbfs, as in `--trim true+false --loudness -23+-20`;
+            one value is for all.
         settings: trimming, loudness and limits.
+        each: settings of which each corpus has its own.
         out: the corpus folder to make or bring up to date.
         audio_dir: where the manifest's recordings are, if not beside it.
         audio_prefix: recordings are named PREFIX_0001.wav and so on.
@@ -91,12 +96,13 @@ def prepare(
     else:
         frontend = Frontend(espeak_voice, phoneme_type)
     reading = {"audio_dir": audio_dir, "audio_prefix": audio_prefix, "speaker": speaker, "weight": weight}
-    corpus = make(source, out, settings, frontend, **reading, decisions=decisions, jobs=jobs)
+    corpus = make(source, out, settings, frontend, **reading, each=each, decisions=decisions, jobs=jobs)
+    amounts = corpus.amounts()
     write_report(
         json,
         {
             "corpus": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds,
-            "train": len(corpus.train), "validation": len(corpus.validation),
+            "train": amounts["train"][0], "validation": amounts["validation"][0],
             "quarantined": [vars(item) for item in corpus.quarantined],
         },
     )  # fmt: skip

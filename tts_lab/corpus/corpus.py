@@ -5,12 +5,13 @@ import json
 import os
 import sys
 import time
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import soxr
@@ -47,6 +48,8 @@ class Utterance:
     """The same in one sentence."""
     weight: float = 1.0
     """How often an epoch of training draws it: 0.5 is every second epoch on average, 2 twice in each."""
+    source: str = ""
+    """Name of its corpus where several were merged; how each was made is in `Corpus.manifest["sources"]`."""
 
 
 @dataclass
@@ -64,18 +67,24 @@ class Quarantined:
 
 @dataclass
 class Corpus:
-    """Every utterance of a prepared corpus, kept or quarantined, and how it was made."""
+    """Every utterance of a prepared corpus, kept or quarantined, and how it was made.
+
+    One that was loaded or saved reads its utterances from corpus.json when they are asked for: all of them at once by
+    `utterances`, one after another by `stream`, which holds no more than one.
+    """
 
     folder: Path
     sample_rate: int
     utterances: list[Utterance]
+    """Held in memory from when they are first asked for, so that they can be changed."""
     quarantined: list[Quarantined]
     speakers: dict[str, int]
     """Name to id, by name; empty if the manifest names none. More than one make a multi-speaker voice."""
     frontend: dict[str, Any]
     settings: dict[str, Any]
     manifest: dict[str, Any] = field(default_factory=dict)
-    """Layout, why, notes: how the source was read."""
+    """Layout, why, notes: how the source was read. Of several that were merged, also `sources`: name, path, speaker,
+    weight and audio settings of each."""
     tags: dict[str, str] = field(default_factory=dict)
     """As of an utterance, for all of them together."""
     description: str = ""
@@ -88,24 +97,49 @@ class Corpus:
     def validation(self) -> list[Utterance]:
         return [utterance for utterance in self.utterances if utterance.split == "validation"]
 
+    def __getattr__(self, name: str) -> Any:
+        # Only what is not there comes here: the utterances, until somebody wants all of them.
+        if name != "utterances" or "_stored" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        self.utterances = list(self._stored)
+        return self.utterances
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {part.name: getattr(self, part.name) for part in fields(self)}  # an open file does not travel
+
+    def stream(self) -> Iterator[Utterance]:
+        """The utterances one after another; where nobody asked for `utterances` yet, from the disk."""
+        return iter(self.utterances if "utterances" in vars(self) else self._stored)
+
+    def amounts(self) -> dict[str, tuple[int, float]]:
+        """Clips and seconds of each split: {"train": (315, 871.5), "validation": (34, 95.1)}."""
+        clips, samples = Counter(train=0, validation=0), Counter()
+        for u in self.stream():
+            clips[u.split] += 1
+            samples[u.split] += u.samples
+        return {split: (count, samples[split] / self.sample_rate) for split, count in clips.items()}
+
     @property
     def seconds(self) -> float:
         """Seconds of kept audio."""
-        return sum(utterance.samples for utterance in self.utterances) / self.sample_rate
+        return sum(utterance.samples for utterance in self.stream()) / self.sample_rate
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that training reads: ids, audio, phoneme ids, split, speakers, weights."""
-        parts = [self.sample_rate, sorted(self.speakers.items())]
-        for u in self.utterances:
-            parts.append([u.id, u.speaker, Path(u.audio).name, u.samples, u.phoneme_ids, u.split])
-        if any(u.weight != 1 for u in self.utterances):
-            parts.append([u.weight for u in self.utterances])
-        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
+        stored = None if "utterances" in vars(self) else self._stored
+        if stored and stored.fingerprint:
+            return stored.fingerprint
+        fingerprint = _Fingerprint(self)
+        for utterance in self.stream():
+            fingerprint.add(utterance)
+        if stored:
+            stored.fingerprint = str(fingerprint)
+        return str(fingerprint)
 
     def symbol_counts(self) -> Counter[str]:
         """How often each phoneme occurs, symbols missing from the id map included."""
-        return Counter(symbol for utterance in self.utterances for symbol in utterance.phonemes)
+        return Counter(symbol for utterance in self.stream() for symbol in utterance.phonemes)
 
     def waveform(self, utterance: Utterance) -> np.ndarray:
         """Its audio, float32 (samples,), within [-1, 1]. Raises `UserError` if the file is gone or broken."""
@@ -120,24 +154,46 @@ class Corpus:
     def resampled(self, rate: int, folder: Path) -> "Corpus":
         """The same clips at another sample rate, in another folder: to try things with a model of that rate."""
         (folder / "audio").mkdir(parents=True, exist_ok=True)
-        clips = []
-        for u in self.utterances:
-            audio = np.clip(soxr.resample(self.waveform(u), self.sample_rate, rate), -1, 1)
-            np.save(folder / u.audio, audio)
-            recording = os.path.relpath(self.folder / u.recording, folder) if u.recording else ""
-            clips.append(replace(u, samples=len(audio), recording=recording))
+
+        def clips() -> Iterator[Utterance]:
+            for u in self.stream():
+                audio = np.clip(soxr.resample(self.waveform(u), self.sample_rate, rate), -1, 1)
+                np.save(folder / u.audio, audio)
+                recording = os.path.relpath(self.folder / u.recording, folder) if u.recording else ""
+                yield replace(u, samples=len(audio), recording=recording)
+
         settings = self.settings | {"sample_rate": rate}
-        made = replace(self, folder=folder, sample_rate=rate, utterances=clips, settings=settings)
-        made.save()
+        made = replace(self, folder=folder, sample_rate=rate, utterances=[], settings=settings)
+        made.save(clips())
         return made
 
-    def save(self) -> Path:
-        """Write corpus.json, whole or not at all."""
-        parts = {"format": FORMAT, "fingerprint": self.fingerprint, **vars(self)}
-        del parts["folder"]
+    def save(self, utterances: Iterable[Utterance] | None = None) -> Path:
+        """Write corpus.json, whole or not at all; with `utterances`, these in place of those that it has.
+
+        They are written as they come, and read from there when they are asked for again.
+        """
         path = self.folder / "corpus.json"
-        body = ",\n".join(f"{json.dumps(name)}: {_json_lines(value)}" for name, value in parts.items())
-        write_atomically(path, f"{{\n{body}\n}}\n".encode())
+        fingerprint, begin, comma = _Fingerprint(self), 0, b""
+        with writing(path) as temporary, temporary.open("wb") as file:
+            file.write(f'{{\n"format": {FORMAT},\n"fingerprint": "'.encode())
+            place = file.tell()
+            file.write(f'{fingerprint}",\n"sample_rate": {json.dumps(self.sample_rate)},\n'.encode() + _UTTERANCES)
+            begin = file.tell()
+            for utterance in self.stream() if utterances is None else utterances:
+                fingerprint.add(utterance)
+                file.write(comma + json.dumps(vars(utterance), ensure_ascii=False).encode())
+                comma = b",\n"
+            if comma:
+                file.write(b"\n")
+            end = file.tell()
+            rest = {part.name: getattr(self, part.name) for part in fields(self)[3:]}
+            file.write(b"]" + "".join(f",\n{json.dumps(k)}: {_json_lines(v)}" for k, v in rest.items()).encode())
+            file.write(b"\n}\n")
+            file.seek(place)
+            file.write(str(fingerprint).encode())
+        if utterances is not None:
+            vars(self).pop("utterances", None)
+        self._stored = _Stored(path.open("rb"), begin, end, str(fingerprint))
         return path
 
     @classmethod
@@ -146,25 +202,92 @@ class Corpus:
         path = Path(folder)
         path = path if path.name == "corpus.json" else path / "corpus.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"), object_hook=_shared)
-            if content.pop("format") != FORMAT:
-                raise UserError(f"{path} is of another version of tts-lab; run `tts-lab prepare` again.")
-            content.pop("fingerprint")
-            content["utterances"] = [Utterance(**fields) for fields in content["utterances"]]
-            content["quarantined"] = [Quarantined(**fields) for fields in content["quarantined"]]
-            return cls(folder=path.parent, **content)
+            return cls._read(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{path}: there is no corpus here. Make one with `tts-lab prepare`.") from error
         except (KeyError, TypeError, ValueError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise UserError(f"{path} is no corpus ({cause}); run `tts-lab prepare` again.") from error
 
+    @classmethod
+    def _read(cls, path: Path) -> "Corpus":
+        """The utterances are read and let go, one by one; all the rest is kept."""
+        file, rest, begin = path.open("rb"), bytearray(), 0
+        for line in file:
+            rest += line
+            if line == _UTTERANCES:
+                _check_format(json.loads(rest + b"]}"), path)
+                begin = end = len(rest)
+                for line in file:
+                    if line.startswith(b"]"):
+                        rest += line
+                        break
+                    _utterance(line)
+                    end += len(line)
+        content = json.loads(rest)
+        _check_format(content, path)
+        content.pop("fingerprint")
+        content["utterances"] = [Utterance(**given) for given in content["utterances"]]
+        content["quarantined"] = [Quarantined(**given) for given in content["quarantined"]]
+        corpus = cls(folder=path.parent, **content)
+        if begin:  # else somebody's editor has put it into other lines
+            del corpus.utterances
+            corpus._stored = _Stored(file, begin, end)
+        return corpus
 
-def _shared(fields: dict[str, Any]) -> dict[str, Any]:
-    """A record with each phoneme held once, not once an occurrence: a third of a large corpus's memory."""
-    if isinstance(phonemes := fields.get("phonemes"), list):
-        fields["phonemes"] = [sys.intern(symbol) for symbol in phonemes]
-    return fields
+
+_UTTERANCES = b'"utterances": [\n'
+
+
+def _check_format(content: dict[str, Any], path: Path) -> None:
+    if content.pop("format") != FORMAT:
+        raise UserError(f"{path} is of another version of tts-lab; run `tts-lab prepare` again.")
+
+
+class _Stored:
+    """The utterances in one corpus.json, a line each. The file stays open, so that they are what they were when it is
+    replaced by another."""
+
+    def __init__(self, file: IO[bytes], begin: int, end: int, fingerprint: str = "") -> None:
+        self.file, self.begin, self.end = file, begin, end
+        self.fingerprint = fingerprint
+        """Empty until it is asked for."""
+
+    def __iter__(self) -> Iterator[Utterance]:
+        at, half = self.begin, b""
+        while at < self.end:
+            block = os.pread(self.file.fileno(), min(1 << 18, self.end - at), at)
+            at += len(block)
+            *lines, half = (half + block).split(b"\n")
+            yield from map(_utterance, lines)
+
+
+def _utterance(line: bytes) -> Utterance:
+    given = json.loads(line.rstrip(b",\n"))
+    # Each phoneme is held once, not once an occurrence: a third of the memory of many.
+    given["phonemes"] = [sys.intern(symbol) for symbol in given["phonemes"]]
+    return Utterance(**given)
+
+
+class _Fingerprint:
+    """The digest of a corpus whose utterances come one by one."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        parts = [corpus.sample_rate, sorted(corpus.speakers.items())]
+        self._hash = hashlib.sha256(json.dumps(parts, ensure_ascii=False)[:-1].encode())
+        self._weights = array("d")
+
+    def add(self, u: Utterance) -> None:
+        parts = [u.id, u.speaker, Path(u.audio).name, u.samples, u.phoneme_ids, u.split]
+        self._hash.update(f", {json.dumps(parts, ensure_ascii=False)}".encode())
+        self._weights.append(u.weight)
+
+    def __str__(self) -> str:
+        whole = self._hash.copy()
+        if any(weight != 1 for weight in self._weights):
+            whole.update(f", {json.dumps(self._weights.tolist())}".encode())
+        whole.update(b"]")
+        return whole.hexdigest()[:16]
 
 
 def _json_lines(value: Any) -> str:
@@ -189,20 +312,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` under a temporary name and rename it, so that no reader ever sees half a file.
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """As `replacing`, in a folder that is made if it is not there.
 
     Raises `UserError` if the disk is full or the folder cannot be written; what was there before stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            temporary.write_bytes(data)
+            yield temporary
     except OSError as error:
         raise UserError(
             f"{path} could not be written: {error.strerror or error}. What was already made is kept; "
             "make room or choose another folder, then run the same command to go on."
         ) from error
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` under a temporary name and rename it, so that no reader ever sees half a file.
+
+    Raises `UserError` as `writing` does.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def remove_leftovers(folder: Path, older_than: float = 3600.0) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tts_lab.corpus.rows import Manifest, Row
+from tts_lab.corpus.spool import Spool
 from tts_lab.errors import UserError
 
 NAME = "review.jsonl"
@@ -222,7 +223,7 @@ def follow(decisions: Decisions, manifest: Manifest) -> list[tuple[Row, str]]:
 
     A decision about a line or a recording that is another now is told and not followed.
     """
-    rows, rejected, stale = [], [], []
+    rows, rejected, stale = Spool(), [], []
     done = dict.fromkeys(("kept as they are", "texts corrected", "cut", "rejected"), 0)
     left = {decision.id: decision for decision in decisions}
     for row in manifest.rows:

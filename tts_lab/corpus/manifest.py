@@ -12,6 +12,7 @@ from tts_lab.corpus import festival, tables, trees
 from tts_lab.corpus.pipes import Survey, read_pipes
 from tts_lab.corpus.recordings import Recordings
 from tts_lab.corpus.rows import Check, Layout, Manifest, Row
+from tts_lab.corpus.spool import Spool
 from tts_lab.corpus.tables import SEGMENT_HEADER
 from tts_lab.corpus.textfile import TextFile
 from tts_lab.errors import UserError
@@ -42,11 +43,12 @@ def read_manifest(source: Path | str, audio_dir: Path | str | None = None, audio
     the one prefix that the folder holds. Raises `UserError` with the first causes if nothing can be used.
     """
     layout = open_layout(source, audio_dir, audio_prefix)
-    manifest, check = Manifest(layout.name, layout.why, layout.recordings.folder), Check(layout.recordings)
+    rows: Spool[Row] = Spool()
+    manifest, check = Manifest(layout.name, layout.why, layout.recordings.folder, rows), Check(layout.recordings)
     for entry in layout.entries:
         found = check(entry)
         if isinstance(found, Row):
-            manifest.rows.append(found)
+            rows.append(found)
         else:
             manifest.problems.append(found)
     manifest.notes = layout.notes

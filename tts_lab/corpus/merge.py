@@ -1,13 +1,18 @@
-"""Several corpora as one: `a+b`, each with its own folder of recordings, speaker and weight."""
+"""Several corpora as one: `a+b`, each with its own folder of recordings, speaker, weight and audio settings."""
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 
+import numpy as np
+
 from tts_lab.corpus.manifest import read_manifest
 from tts_lab.corpus.rows import Manifest, Problem, Row
+from tts_lab.corpus.settings import OWN, AudioSettings, PrepareSettings, with_own
+from tts_lab.corpus.spool import Spool
 from tts_lab.errors import UserError
 
 
@@ -22,6 +27,8 @@ class Source:
     """Who says it, where the manifest does not."""
     weight: float = 1.0
     """How often an epoch draws each of its clips: 0.5 is every second one, 2 each twice."""
+    settings: AudioSettings | None = None
+    """How its recordings are made clips, if not as those of all."""
 
     @property
     def name(self) -> str:
@@ -37,39 +44,57 @@ def split_sources(
     audio_prefix: str | None = None,
     speaker: str | None = None,
     weight: str | float | None = None,
+    settings: PrepareSettings | None = None,
+    each: Mapping[str, str] | None = None,
 ) -> list[Source]:
     """The corpora that `a+b` names, each with its part of `x+y` of the options; an empty part is the default.
 
-    A path that holds a `+` and exists is one corpus. Raises `UserError` if an option has another number of parts
-    than there are corpora, or if a weight is no number over 0.
+    `each` holds audio settings in the same way, {"trim": "true+false"}: what is empty is that of `settings`, and one
+    value is for all. A path that holds a `+` and exists is one corpus. Raises `UserError` if an option has another
+    number of parts than there are corpora, or a part that it cannot have.
     """
     whole = Path(source)
     paths = [str(whole)] if whole.exists() else str(source).split("+")
     options = {"audio-dir": audio_dir, "audio-prefix": audio_prefix, "speaker": speaker, "weight": weight}
-    parts: dict[str, list[str | None]] = {}
-    for option, value in options.items():
+    each = dict(each or {})
+    parts, wrong = {}, []
+    for option, value in [*options.items(), *each.items()]:
         text = "" if value is None else str(value)
-        parts[option] = [part or None for part in (text.split("+") if len(paths) > 1 and text else [text] * len(paths))]
-        if len(parts[option]) != len(paths):
-            raise UserError(
-                f"{source} names {len(paths)} corpora, and --{option} {value} has {len(parts[option])} part(s): give "
-                f"one for each with + between, and nothing for a default, as in --{option} {'+'.join(['x'] * 2)}."
-            )
+        split = text.split("+") if text and (len(paths) > 1 or option in each) else [text] * len(paths)
+        parts[option] = split = split * len(paths) if option in each and len(split) == 1 else split
+        if len(split) != len(paths):
+            wrong.append(f"--{option} {value} has {len(split)} part(s)")
+    if wrong:
+        raise UserError(
+            f"{source} names {len(paths)} corp{'us' if len(paths) == 1 else 'ora'}, and {', and '.join(wrong)}: give "
+            f"one for each with + between, and nothing for a default, as in --weight {'+'.join(['1'] * len(paths))}."
+        )
+    if strange := [name for name in each if name not in OWN]:
+        why = "a voice has one sample rate" if strange == ["sample_rate"] else f"only {', '.join(OWN)} can differ"
+        raise UserError(f"--{strange[0]} {each[strange[0]]}: must be one for all corpora, for {why}.")
     return [
         Source(
             Path(path),
-            None if parts["audio-dir"][i] is None else Path(parts["audio-dir"][i]),
-            parts["audio-prefix"][i],
-            parts["speaker"][i],
+            Path(parts["audio-dir"][i]) if parts["audio-dir"][i] else None,
+            parts["audio-prefix"][i] or None,
+            parts["speaker"][i] or None,
             _weight(parts["weight"][i]),
+            _own(path, settings or PrepareSettings(), {name: parts[name][i] for name in each}) if each else None,
         )
         for i, path in enumerate(paths)
     ]
 
 
-def _weight(text: str | None) -> float:
+def _own(path: str, settings: PrepareSettings, parts: dict[str, str]) -> AudioSettings:
     try:
-        weight = 1.0 if text is None else float(text)
+        return with_own(settings, {name: part for name, part in parts.items() if part}).audio()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text) if text else 1.0
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
@@ -85,20 +110,24 @@ def read_sources(sources: list[Source]) -> Manifest:
     manifests = [_read(source) for source in sources]
     if len(manifests) == 1:
         return manifests[0]
+    _tell_differences(sources, manifests)
     names = _distinct([source.name for source in sources])
-    used = Counter(row.id for manifest in manifests for row in manifest.rows)
+    used = _repeated([manifest.rows for manifest in manifests])
     folders = [str(manifest.audio_dir.resolve()) for manifest in manifests]
-    merged = Manifest(" + ".join(manifest.layout for manifest in manifests), "", Path(commonpath(folders)))
+    rows: Spool[Row] = Spool()
+    merged = Manifest(" + ".join(manifest.layout for manifest in manifests), "", Path(commonpath(folders)), rows)
     merged.why = "; ".join(f"{name}: {manifest.why}" for name, manifest in zip(names, manifests, strict=True))
-    clashes = sum(count > 1 for count in used.values())
     for name, manifest in zip(names, manifests, strict=True):
         for row in manifest.rows:
-            own = f"{name}_{row.id}" if used[row.id] > 1 else row.id
-            merged.rows.append(replace(row, id=own, where=f"{name}/{row.where}"))
+            own = f"{name}_{row.id}" if row.id in used else row.id
+            rows.append(replace(row, id=own, where=f"{name}/{row.where}", source=name))
         merged.problems += [replace(problem, where=f"{name}/{problem.where}") for problem in manifest.problems]
         merged.notes += [f"{name}: {note}" for note in manifest.notes]
-    if clashes:
-        merged.notes.append(f"{clashes} ids are in several corpora; there the corpus's name stands before them.")
+    for name, source in zip(names, sources, strict=True):
+        told = {"name": name, "path": str(source.path), "speaker": source.speaker, "weight": source.weight}
+        merged.sources.append(told | ({"settings": asdict(source.settings)} if source.settings else {}))
+    if used:
+        merged.notes.append(f"{len(used)} ids are in several corpora; there the corpus's name stands before them.")
         _set_clashes_aside(merged)
     speakers = {row.speaker for row in merged.rows}
     if None in speakers and len(speakers) > 1:
@@ -121,10 +150,27 @@ def _read(source: Source) -> Manifest:
         )
     if source.weight != 1:
         manifest.notes.append(f"Each clip is drawn {source.weight:g} times an epoch.")
-    if source.speaker or source.weight != 1:
-        changes = {"weight": source.weight} | ({"speaker": source.speaker} if source.speaker else {})
-        manifest.rows = [replace(row, **changes) for row in manifest.rows]
+    if source.speaker or source.weight != 1 or source.settings:
+        changes = {"weight": source.weight, "settings": source.settings}
+        changes |= {"speaker": source.speaker} if source.speaker else {}
+        manifest.rows = Spool(replace(row, **changes) for row in manifest.rows)
     return manifest
+
+
+def _tell_differences(sources: list[Source], manifests: list[Manifest]) -> None:
+    """The settings in which the corpora differ, as a note of each."""
+    if any(source.settings is None for source in sources):
+        return
+    for source, manifest in zip(sources, manifests, strict=True):
+        own = {
+            name: value
+            for name in OWN
+            if len({getattr(other.settings, name) for other in sources}) > 1
+            for value in [getattr(source.settings, name)]
+        }
+        if own:
+            told = ", ".join(f"{name} {str(value).lower()}" for name, value in own.items())
+            manifest.notes.append(f"Its own settings: {told}.")
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -132,13 +178,24 @@ def _distinct(names: list[str]) -> list[str]:
     return [name if name not in names[:i] else f"{name}-{i + 1}" for i, name in enumerate(names)]
 
 
+def _repeated(manifests: Sequence[Sequence[Row]]) -> set[str]:
+    """Ids that several rows have. Found by their hashes, so that the ids themselves are not all held at once."""
+    hashes = np.fromiter((hash(row.id) for rows in manifests for row in rows), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    suspects = set(values[counts > 1].tolist())
+    used = Counter(row.id for rows in manifests for row in rows if hash(row.id) in suspects) if suspects else Counter()
+    return {id for id, count in used.items() if count > 1}
+
+
 def _set_clashes_aside(merged: Manifest) -> None:
     """Ids that the names before them made the same as others."""
-    seen: dict[str, Row] = {}
+    again, first, rows = _repeated([merged.rows]), {}, Spool()
     for row in merged.rows:
-        if row.id in seen:
-            reason = f"the id was already used ({seen[row.id].where}), and that one is kept; give each its own id"
+        if row.id in first:
+            reason = f"the id was already used ({first[row.id]}), and that one is kept; give each its own id"
             merged.problems.append(Problem(row.where, row.id, reason, "duplicate id"))
-        else:
-            seen[row.id] = row
-    merged.rows = list(seen.values())
+            continue
+        if row.id in again:
+            first[row.id] = row.where
+        rows.append(row)
+    merged.rows = rows

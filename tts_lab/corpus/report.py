@@ -56,13 +56,13 @@ def print_report(console: Console, corpus: Corpus, missing: Mapping[str, tuple[i
     for note in corpus.manifest["notes"]:
         console.print(f"Note: {note}", highlight=False, markup=False)
     table = Table("", "utterances", "minutes", title=escape(f"Corpus {corpus.folder}"), title_justify="left")
-    for split, utterances in (("train", corpus.train), ("validation", corpus.validation)):
-        minutes = sum(u.samples for u in utterances) / corpus.sample_rate / 60
-        table.add_row(f"kept: {split}", str(len(utterances)), f"{minutes:.2f}")
+    amounts = corpus.amounts()
+    for split, (clips, seconds) in amounts.items():
+        table.add_row(f"kept: {split}", str(clips), f"{seconds / 60:.2f}")
     table.add_row("quarantined", str(len(corpus.quarantined)), "")
     console.print(table)
     _print_quarantined(console, corpus)
-    for note, count in _grouped(note for utterance in corpus.utterances for note in utterance.notes):
+    for note, count in _grouped(note for utterance in corpus.stream() for note in utterance.notes):
         console.print(f"{count} kept with a note: {note}", highlight=False, markup=False, soft_wrap=True)
     if missing:
         lost = Table(
@@ -78,10 +78,10 @@ def print_report(console: Console, corpus: Corpus, missing: Mapping[str, tuple[i
     if len(corpus.speakers) > 1:
         names = ", ".join(f"{name}={i}" for name, i in corpus.speakers.items())
         console.print(f"Speakers: {names}", highlight=False, markup=False)
-    if 0 < corpus.seconds < 60 * corpus.settings["few_minutes"]:
+    minutes = sum(seconds for _, seconds in amounts.values()) / 60
+    if 0 < minutes < corpus.settings["few_minutes"]:
         console.print(
-            f"Only {corpus.seconds / 60:.1f} minutes are kept; fine-tuning wants "
-            f"{corpus.settings['few_minutes']:g} or more.",
+            f"Only {minutes:.1f} minutes are kept; fine-tuning wants {corpus.settings['few_minutes']:g} or more.",
             highlight=False,
         )
     if cached:

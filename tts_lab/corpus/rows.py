@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tts_lab.corpus.recordings import AUDIO_SUFFIXES, Recordings
+from tts_lab.corpus.settings import AudioSettings
+from tts_lab.corpus.spool import Spool
 from tts_lab.corpus.textfile import UNREADABLE, TextFile, not_utf8
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -35,6 +37,10 @@ class Row:
     """Seconds of the recording to use, if not all of it."""
     review: tuple[str, ...] = ()
     """What a person decided about it, in words."""
+    settings: AudioSettings | None = None
+    """How its recording is made a clip, where corpora of their own settings were merged."""
+    source: str = ""
+    """The name of its corpus, where several were merged."""
 
     @property
     def audio(self) -> Path:
@@ -186,7 +192,9 @@ class Manifest:
     """"segments", "id|text", "id|speaker|text", "folder" and so on."""
     why: str
     audio_dir: Path
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row] = field(default_factory=Spool)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What was tolerated: a byte-order mark, extra columns, a header line."""
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """Name, path, speaker, weight and audio settings of each corpus, where several were merged."""

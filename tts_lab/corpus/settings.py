@@ -1,6 +1,8 @@
 """How recordings become a corpus: every knob of `prepare`, with its reason."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 from tts_lab.errors import UserError
 
@@ -39,6 +41,10 @@ class AudioSettings:
     silence_dbfs: float = -60.0
     """A recording that never gets louder than this peak is silent."""
 
+    def audio(self) -> "AudioSettings":
+        """These fields alone, of whatever has more."""
+        return AudioSettings(**{field.name: getattr(self, field.name) for field in fields(AudioSettings)})
+
 
 @dataclass(frozen=True)
 class PrepareSettings(AudioSettings):
@@ -70,3 +76,32 @@ class PrepareSettings(AudioSettings):
             problems.append(f"min_seconds {self.min_seconds} must be under max_seconds {self.max_seconds}")
         if problems:
             raise UserError("prepare: " + "; ".join(problems) + ".")
+
+
+OWN = tuple(field.name for field in fields(AudioSettings) if field.name != "sample_rate")
+"""What each of several corpora may have its own of. Not the rate: a voice has one."""
+
+
+def with_own(settings: PrepareSettings, own: Mapping[str, str]) -> PrepareSettings:
+    """`settings` with other values of `OWN`, written as on the command line: {"trim": "false", "loudness": "null"}.
+
+    Raises `UserError` for a value that the setting cannot have.
+    """
+    return replace(settings, **{name: _read(name, text, getattr(AudioSettings, name)) for name, text in own.items()})
+
+
+def _read(name: str, text: str, default: bool | float) -> bool | float | None:
+    """By the type of the default. Every number is a float, as on the command line: 20 and 20.0 make the same clips."""
+    try:
+        value = json.loads("null" if text.lower() == "none" else text.lower())
+    except ValueError:
+        value = text
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        raise UserError(f"--{name} {text}: must be true or false.")
+    if value is None and name == "loudness":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"--{name} {text}: must be a number{', or null' if name == 'loudness' else ''}.")
+    return float(value)

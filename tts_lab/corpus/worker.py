@@ -36,10 +36,10 @@ class Outcome:
 @dataclass(frozen=True)
 class _Job:
     settings: AudioSettings
+    """Of rows that have none of their own."""
     frontend: Any
     folder: Path
     """The corpus folder; clips go into its folder `audio`."""
-    salt: bytes
 
 
 _job: _Job
@@ -48,12 +48,12 @@ _job: _Job
 def start_worker(settings: AudioSettings, frontend: Any, folder: Path) -> None:
     """Keep what every row of this process needs."""
     global _job
-    salt = json.dumps({"version": VERSION, **asdict(settings)}, sort_keys=True).encode()
-    _job = _Job(settings, frontend, Path(folder), salt)
+    _job = _Job(settings, frontend, Path(folder))
 
 
-def work(rows: list[Row]) -> list[Outcome]:
-    return [_outcome(row) for row in rows]
+def work(rows: list[tuple[int, Row]]) -> list[tuple[int, Outcome]]:
+    """What becomes of each numbered row, with its number."""
+    return [(number, _outcome(row)) for number, row in rows]
 
 
 def _outcome(row: Row) -> Outcome:
@@ -100,12 +100,14 @@ def _prepare_audio(outcome: Outcome) -> None:
         return
     # Clips that are not cut keep the names they always had.
     cut = "cut {} {} ".format(*outcome.row.cut).encode() if outcome.row.cut else b""
-    name = hashlib.sha256(_job.salt + cut + data).hexdigest()[:24]
+    settings = outcome.row.settings or _job.settings
+    salt = json.dumps({"version": VERSION, **asdict(settings)}, sort_keys=True).encode()
+    name = hashlib.sha256(salt + cut + data).hexdigest()[:24]
     record_path = _job.folder / "audio" / f"{name}.json"
     record = _read_record(record_path)
     outcome.cached = record is not None
     if record is None:
-        record = _make(data, record_path, outcome.row.cut)
+        record = _make(data, record_path, settings, outcome.row.cut)
     outcome.audio = f"audio/{name}.npy"
     outcome.samples, outcome.notes = record["samples"], record["notes"]
     outcome.reason = outcome.reason or record["reason"]
@@ -119,12 +121,12 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _make(data: bytes, path: Path, cut: tuple[float, float] | None) -> dict[str, Any]:
+def _make(data: bytes, path: Path, settings: AudioSettings, cut: tuple[float, float] | None) -> dict[str, Any]:
     from tts_lab.corpus.audio import Unusable, make_clip  # scipy and soxr: only workers pay for them
 
     record: dict[str, Any] = {"reason": None, "samples": 0, "notes": []}
     try:
-        clip = make_clip(data, _job.settings, cut)
+        clip = make_clip(data, settings, cut)
     except Unusable as reason:
         record["reason"] = str(reason)
     else:
