@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from tts_lab.notebook.picture import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, headline, sheet
 from tts_lab.training.columns import COLUMNS
@@ -117,6 +117,36 @@ def compared(runs: Mapping[str, pd.DataFrame], resumed: int | None = None) -> Pi
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.grid(axis="y", alpha=0.25)
     picture.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return picture
+
+
+def starts(runs: Mapping[str, pd.DataFrame], clock: bool = False) -> Picture:
+    """Several runs' losses, each in its colour: training as a line, validation as dots; mel loss, and KL.
+
+    Over steps, or with `clock` over minutes of training.
+    """
+    picture, axes = sheet(1, 2, 3.2)
+    colours = [BLUE, ORANGE, GREEN, PURPLE, RED, GREY]
+    terms = {"mel": "Mel loss: how far the sound is from the recording", "kl": "Text against sound (KL)"}
+    for panel, (column, title) in zip(axes[0], terms.items(), strict=True):
+        for number, (label, metrics) in enumerate(runs.items()):
+            along = metrics["seconds"] / 60 if clock else metrics["step"] + 1
+            how = {"color": colours[number % len(colours)]}
+            for name, style in ((column, {"linewidth": 1.6, "label": label}),
+                                (f"val_{column}", {"linestyle": ":", "marker": "o", "markersize": 5})):  # fmt: skip
+                known = metrics[name].notna() if name in metrics else []
+                if np.any(known):
+                    panel.plot(along[known], metrics.loc[known, name], **how, **style)
+        headline(panel, title)
+        if column == "kl":  # from scratch it begins at a hundred times what it comes to
+            panel.set_yscale("log")
+            panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(ScalarFormatter())
+            panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel("minutes of training" if clock else "steps done")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=not clock))
+        panel.grid(axis="y", alpha=0.25)
+    picture.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return picture
 
 
