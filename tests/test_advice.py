@@ -80,6 +80,14 @@ def test_trend_agrees_with_an_interval_done_by_hand() -> None:
     assert found.word == "falls" and (found.first, found.last, found.points) == (0, 4, 5)
 
 
+def test_a_voice_from_scratch_that_never_spoke_has_not_collapsed() -> None:
+    silent = {"wer": 1.0, "mos": 1.5, "similarity": 0.47}
+    for curve, verdict in ((FALLING, GO_ON), (SETTLED, STOP)):
+        advice = advise_on(logged(curve), heard(silent, silent, base=False))
+        assert advice.verdict == verdict and "collapsed" not in advice.because
+    assert "collapsed" in advise_on(logged(FALLING), heard(silent, silent)).because  # its base voice spoke
+
+
 CASES = {
     "likeness still rises": (FALLING, [{"similarity": 0.6}, {"similarity": 0.7}, {"similarity": 0.75}], GO_ON, 300),
     "nothing gets better": (SETTLED, [{"similarity": 0.6}, {"similarity": 0.745}, {"similarity": 0.75}], STOP, 300),

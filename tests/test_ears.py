@@ -42,13 +42,19 @@ RUN = {
 }  # fmt: skip
 
 
+def in_a_process(corpus: Path, folder: Path, *flags: str, **environment: str) -> None:
+    """A run in a process of its own, where nothing that other tests did can be felt."""
+    own = [f"--{name}={json.dumps(value) if isinstance(value, list) else value}" for name, value in RUN.items()]
+    python("-m", "tts_lab.cli", "train", f"--corpus={corpus}", f"--run={folder}", *own, *flags, **environment)
+
+
 @pytest.fixture(scope="module")
 def run(small_corpus, tmp_path_factory) -> Path:
     """Six steps in two stretches, with two clips, validated and heard often."""
     folder = tmp_path_factory.mktemp("run")
     for steps in (3, 6):
-        train(TrainConfig(small_corpus, folder, max_steps=steps, sample_every=3, sample_clips=2, validate_every=2,
-                          keep=1, keep_by="val_kl", **RUN))  # fmt: skip
+        in_a_process(small_corpus, folder, f"--max_steps={steps}", "--sample_every=3", "--sample_clips=2",
+                     "--validate_every=2", "--keep=1", "--keep_by=val_kl")  # fmt: skip
     return folder
 
 
@@ -56,10 +62,9 @@ def run(small_corpus, tmp_path_factory) -> Path:
 def elsewhere(small_corpus, tmp_path_factory) -> tuple[Path, list]:
     """The same training in a process with wandb and comet_ml, hardly heard; and what those two were told."""
     folder, stubs = tmp_path_factory.mktemp("elsewhere"), write_stubs(tmp_path_factory.mktemp("stubs"))
-    flags = [f"--{name}={json.dumps(value) if isinstance(value, list) else value}" for name, value in RUN.items()]
-    python(
-        "-m", "tts_lab.cli", "train", f"--corpus={small_corpus}", f"--run={folder}", "--max_steps=6",
-        "--sample_every=100", "--sample_clips=1", "--validate_every=6", "--loggers=[wandb,comet]", *flags,
+    in_a_process(
+        small_corpus, folder, "--max_steps=6", "--sample_every=100", "--sample_clips=1", "--validate_every=6",
+        "--loggers=[wandb,comet]",
         PYTHONPATH=f".{os.pathsep}{stubs}", STUB_LOG=str(folder / "told"), WANDB_MODE="offline",
     )  # fmt: skip
     return folder, [json.loads(line) for line in (folder / "told").read_text().splitlines()]

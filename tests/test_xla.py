@@ -220,9 +220,9 @@ def test_a_run_on_xla_that_was_interrupted_ends_as_if_it_had_not_been(straight, 
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     averages = [end["optimizer_states"][0]["state"] for end in ends]
     assert all(torch.equal(averages[0][n]["exp_avg"], averages[1][n]["exp_avg"]) for n in averages[0])
-    assert [row["mel"] for row in read_metrics(straight / "metrics.csv")] == [
-        row["mel"] for row in read_metrics(tmp_path / "metrics.csv")
-    ]
+    logged = ([row["mel"] for row in read_metrics(run / "metrics.csv")] for run in (straight, tmp_path))
+    one, other = ([mel for mel in mels if mel != ""] for mels in logged)  # the first half ends with samples of its own
+    assert one == other and len(one) == 6
 
 
 @pytest.mark.skipif(Path("/dev/neuron0").exists(), reason="it is known here")

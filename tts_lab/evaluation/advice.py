@@ -191,7 +191,8 @@ def _from_hearing(
         collapsed = last["wer"] > WER_ALWAYS or any("buzzes" in why for why in failed)
         if chosen and (collapsed or len(since) >= PATIENCE):
             return say(TAKE, f"step {last['step']} has lost what step {step} had: {'; '.join(failed)}")
-        if collapsed:
+        # A voice from scratch that has never spoken has nothing to lose yet.
+        if collapsed and any(row["wer"] <= WER_ALWAYS for row in rows):
             return say(STOP, f"the voice has collapsed at step {last['step']}: {'; '.join(failed)}")
     if failed and coming_back:
         went = f"the words come back: {before['wer']:.1%} were misheard at step {before['step']}, {last['wer']:.1%} now"

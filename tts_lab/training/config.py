@@ -156,6 +156,7 @@ class TrainConfig:
         from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
         from tts_lab.training.loggers import missing
 
+        self.voice_cache = Path(self.voice_cache)
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file
         problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
         positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",

@@ -256,6 +256,7 @@ def _quiet_libraries() -> None:
     logging.getLogger().addFilter(lambda record: "PJRT_DEVICE" not in record.getMessage())
     for message in (
         ".*does not have many workers.*",
+        ".*in eval mode at the start of training.*",  # what is frozen is meant to be
         ".*is deprecated in favor of.*",
         ".*exists and is not empty.*",
         ".*no pre-optimization state was saved.*",
