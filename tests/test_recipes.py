@@ -11,7 +11,7 @@ from tts_lab.devices import open_device
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.flags import config_parser
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.stages import next_place
+from tts_lab.training.stages import places
 from tts_lab.vits.config import PRESETS
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -35,13 +35,11 @@ def test_a_recipe_is_a_config_and_its_stages_name_parts_of_the_model(name, small
     if options["start_from"] == "scratch" and name not in ("from_scratch", "two_stage"):
         options["start_from"] = two_speakers  # any checkpoint: what it holds is not looked at here
     config = TrainConfig(**options)
-    place, steps = next_place(config, config.max_steps, {}), 0
-    while place:
+    steps = 0
+    for place in places(config, config.max_steps):
         module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), place, 10, open_device("cpu"))
         assert any(p.requires_grad for p in module.model_g.parameters())
         steps += place.steps
-        end = {"number": place.number, "began": place.began, "ended": False}
-        place = next_place(config, config.max_steps, {"global_step": place.end, "stage": end})
     assert steps == config.max_steps
 
 

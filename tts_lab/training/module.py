@@ -50,6 +50,9 @@ class VitsTraining(L.LightningModule):
         products.choose(self, self.config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
         self.frozen = [self._part(name).requires_grad_(False) for name in self.config.freeze]
+        makers = ("enc_q.", "dec.", "emb_g.")  # of audio
+        parameters = self.model_g.named_parameters()
+        self.moves_sound = any(p.requires_grad for name, p in parameters if name.startswith(makers))
         self.train()  # Lightning takes modes as they are, and a frozen part must not start with dropout
 
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
@@ -73,11 +76,7 @@ class VitsTraining(L.LightningModule):
 
     def is_adversarial(self, step: int) -> bool:
         """Whether the discriminators take part: they have joined, and something that makes audio is trained."""
-        makers = ("enc_q", "dec", "emb_g")
-        moves = any(
-            p.requires_grad for name in makers if name in self.model_g._modules for p in self._part(name).parameters()
-        )
-        return moves and step - self.place.began >= self.config.adversarial_from
+        return self.moves_sound and step - self.place.began >= self.config.adversarial_from
 
     def score(self, batch: Batch, _training: bool) -> Tensor:
         """``Synthesizer.score``; in training it is another graph than in validation, for dropout is drawn."""
@@ -187,10 +186,14 @@ class VitsTraining(L.LightningModule):
             part.eval()
         return self
 
+    @property
+    def stage(self) -> dict[str, int | bool]:
+        """As ``stage_of`` reads it back from a checkpoint."""
+        return {"number": self.place.number, "began": self.place.began, "ended": self.out_of_patience}
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["tts_lab"] = self.header.header()
-        place = self.place
-        checkpoint["stage"] = {"number": place.number, "began": place.began, "ended": self.out_of_patience}
+        checkpoint["stage"] = self.stage
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if stage_of(checkpoint)["number"] == self.place.number:

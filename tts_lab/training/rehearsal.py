@@ -13,7 +13,7 @@ from tts_lab.devices import Device
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
-from tts_lab.training.stages import next_place
+from tts_lab.training.stages import places
 from tts_lab.vits.synthesizer import Batch
 from tts_lab.voices.checkpoints import Checkpoint
 
@@ -47,14 +47,11 @@ def rehearsal(
     """
     data = CorpusData(corpus, header.model, config, hardware.processes)
     parts, runs = {}, Counter()
-    place = next_place(config, data.total_steps, {})
-    while place:
+    for place in places(config, data.total_steps):
         prefix = f"stage-{place.number + 1}-" if place.count > 1 else ""
         own, times = _stage(VitsTraining(header, place, data.steps_per_epoch, hardware).to(hardware.torch), data)
         parts |= {prefix + name: part for name, part in own.items()}
         runs.update({prefix + name: count for name, count in times.items()})
-        stage = {"number": place.number, "began": place.began, "ended": False}
-        place = next_place(config, data.total_steps, {"global_step": place.end, "stage": stage})
     return parts, runs
 
 

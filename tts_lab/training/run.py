@@ -38,7 +38,7 @@ from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
 from tts_lab.training.terminal import Terminal
 from tts_lab.training.throughput import DataWait, Throughput
-from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, load_safely, newest_checkpoint, read_checkpoint
+from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
 
@@ -73,19 +73,22 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     start = find_start(config.start_from)
     if os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY"):
         return _rehearse(config, voice_header(config, corpus, start and read_start(start, None)), corpus, hardware)
-    source = read_checkpoint(resume) if resume else _source(start, config, processes)
+    content = load_safely(resume) if resume else {}
+    at = {name: content[name] for name in ("global_step", "stage") if name in content}
+    source = checkpoint_of(content, resume) if resume else _source(start, config, processes)
+    del content  # weights and optimizers, which Lightning reads for itself
     header = voice_header(config, corpus, source)
     if resume:  # its start is known to it, and no longer needed
         header.provenance["base"] = source.provenance.get("base", {})
+        source = None
     data = CorpusData(corpus, header.model, config, processes)
     writes = processes.rank == 0
     changes = _changes(config) if writes else []
     say = _start_log(config, data) if writes else lambda _: None
     say("\n  ".join([data.describe(), *settings]))
 
-    content = load_safely(resume) if resume else {}
-    total, data.first_step = data.total_steps, content.get("global_step", 0)
-    place = next_place(config, total, content)
+    total, data.first_step = data.total_steps, at.get("global_step", 0)
+    place = next_place(config, total, at)
     if place is None:
         say(f"{resume} is at step {data.first_step}, where the run asks to end: nothing left to do")
         return resume
@@ -96,12 +99,13 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     while place:
         torch.manual_seed(config.seed)
         module = VitsTraining(header, place, data.steps_per_epoch, hardware)
-        if source and not resume:
+        if source:
             done = warm_start(
                 module, source, corpus.frontend["phoneme_id_map"], config.warm_start_threshold, corpus.speakers,
                 config.start_speaker, config.reinitialise, corpus.symbol_counts(),
             )  # fmt: skip
             say(f"starting from {start.words}\n{done}")
+            source = None  # the next stage starts from this one
         if place.count > 1:
             say(str(place))
         data.total_steps = place.end
@@ -141,9 +145,7 @@ def _fit(
         trainer.save_checkpoint(last)
     if trainer.interrupted:
         raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
-    reached = {"global_step": trainer.global_step}
-    module.on_save_checkpoint(reached)
-    return reached
+    return {"global_step": trainer.global_step, "stage": module.stage}
 
 
 def _source(start: Start | None, config: TrainConfig, processes: Processes) -> Checkpoint | None:

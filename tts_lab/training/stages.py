@@ -1,5 +1,6 @@
 """The stages of a run, and where in them it stands."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,6 +63,15 @@ def next_place(config: TrainConfig, total: int, checkpoint: dict[str, Any]) -> P
             return place
     number += 1
     return Place(stage_config(config, number), steps[number], step, number, len(steps)) if number < len(steps) else None
+
+
+def places(config: TrainConfig, total: int) -> Iterator[Place]:
+    """All stages of a run of ``total`` steps, as they are when none ends before its time."""
+    place = next_place(config, total, {})
+    while place:
+        yield place
+        stage = {"number": place.number, "began": place.began, "ended": False}
+        place = next_place(config, total, {"global_step": place.end, "stage": stage})
 
 
 def stage_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
