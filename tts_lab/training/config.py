@@ -91,6 +91,9 @@ class TrainConfig:
     """Step at which the discriminators join; before it the mel, KL and duration losses train alone."""
     discriminator_divisor: int | None = None
     """Divides the discriminators' channels. 1 is Piper's; 4 has a twelfth of the weights, for where they cost most."""
+    discriminator_gain: float | None = None
+    """Multiplies the audio that the discriminators hear, 1 in Piper. 10 where they begin from nothing: they learn in
+    tens of steps what takes them hundreds."""
     stages: list[Stage] = field(default_factory=list)
     """Parts of the run, one after another; none: the run is one."""
     patience: int | None = None
@@ -190,6 +193,8 @@ class TrainConfig:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:
             problems.append(f"clip is {self.clip}; it must be above zero, or null for no clipping")
+        if self.discriminator_gain is not None and self.discriminator_gain <= 0:
+            problems.append(f"discriminator_gain is {self.discriminator_gain}; it must be above zero, 1 is Piper's")
         if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
         if any(stage.share <= 0 for stage in self.stages):

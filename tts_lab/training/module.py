@@ -46,7 +46,7 @@ class VitsTraining(L.LightningModule):
         self.hardware, self.steps_per_epoch = hardware or open_device(place.config.accelerator), steps_per_epoch
         self.out_of_patience = False  # the stage has ended before its last step
         self.model_g = Synthesizer(header.model)
-        self.model_d = Discriminators(header.model.discriminator_divisor)
+        self.model_d = Discriminators(header.model.discriminator_divisor, header.model.discriminator_gain)
         products.choose(self, self.config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
         self.frozen = [self._part(name).requires_grad_(False) for name in self.config.freeze]

@@ -57,6 +57,8 @@ class ModelConfig:
     """WaveNet layers inside a coupling layer."""
     discriminator_divisor: int = 1
     """Divides the discriminators' channels; 1 is Piper's 47 million parameters."""
+    discriminator_gain: float = 1.0
+    """Multiplies the audio that the discriminators hear; 1 is Piper's."""
 
     def __post_init__(self) -> None:
         if self.speakers > 1 and self.speaker_channels == 0:

@@ -36,7 +36,8 @@ QUALITIES = {
 }
 """Piper's names for sizes; low is medium's at 16 kHz. The last is tts_lab's own, for tests."""
 
-NOT_QUALITY = {"symbols", "speakers", "speaker_channels", "dropout", "segment_frames", "discriminator_divisor"}
+NOT_QUALITY = {"symbols", "speakers", "speaker_channels", "dropout", "segment_frames"}
+NOT_QUALITY |= {"discriminator_divisor", "discriminator_gain"}
 
 
 @dataclass(frozen=True)
