@@ -26,6 +26,16 @@ def python(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+class Malicious:
+    """Pickled, a file `witness` appears where it is read without care."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.witness}",)
+
+
 @pytest.fixture(scope="session")
 def joe() -> Path:
     """The published voice en_US-joe-medium."""
