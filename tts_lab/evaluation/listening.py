@@ -31,7 +31,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, str | float | int | None]:
         """Plain types for JSON, which has no nan: an unvoiced pitch becomes null."""
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+        return {k: metrics.known(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
 def evaluate(

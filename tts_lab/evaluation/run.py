@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -250,7 +249,7 @@ def _row(voice: Voice, done: Evaluation, human: Sequence[Path]) -> dict[str, Any
         "pitch_delta": _percent(second["pitch_hz"], done.human["pitch_hz"]),
         "rate_delta": _percent(done.human["speaking_seconds"], seconds) if seconds else None,
         "speaking_seconds": seconds,
-        "frame_rate_share": _known(metrics.frame_rate_share([*unseen, *held_out], voice.frame_rate)),
+        "frame_rate_share": metrics.known(metrics.frame_rate_share([*unseen, *held_out], voice.frame_rate)),
         "wavs": {"sentences": _relatives(unseen, done.folder), "held_out": _relatives(held_out, done.folder)},
         "heard": {"sentences": heard, "held_out": heard_too},
     }
@@ -262,7 +261,7 @@ def _human(wavs: Sequence[Path], spoken: Spoken, done: Evaluation, frame_rate: f
     return scores | {
         "similarity": metrics.similarity_to_the_others(wavs),
         "speaking_seconds": metrics.speaking_seconds(wavs),
-        "frame_rate_share": _known(metrics.frame_rate_share(wavs, frame_rate)),
+        "frame_rate_share": metrics.known(metrics.frame_rate_share(wavs, frame_rate)),
         "wavs": {"held_out": _relatives(wavs, done.folder)},
         "heard": {"held_out": heard},
     }
@@ -287,10 +286,6 @@ def _record(corpus: Corpus, clips: Sequence[Utterance], folder: Path) -> list[Pa
 
 def _percent(value: float | None, reference: float | None) -> float | None:
     return 100 * (value / reference - 1) if value and reference else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _relatives(paths: Sequence[Path], folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ together is `evaluation.json`, which the report reads. Its layout is in `tts_lab
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -82,11 +81,10 @@ class Comparison:
         return row
 
     def _row(self, label: str, wavs: Sequence[Path], texts: Sequence[str], human: Sequence[Path]) -> dict:
-        pitches = [metrics.median_pitch([wav]) for wav in wavs]
         return {
             **evaluate(label, wavs, texts, human).to_dict(),
             "wavs": [self._relative(wav) for wav in wavs],
-            "pitches": [None if math.isnan(hertz) else hertz for hertz in pitches],
+            "pitches": [metrics.known(metrics.median_pitch([wav])) for wav in wavs],
         }
 
     def _relative(self, wav: Path) -> str:
