@@ -15,7 +15,7 @@ from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.evaluation import Evaluation, Spoken
-from tts_lab.evaluation.listening import evaluate
+from tts_lab.evaluation.listening import evaluate, first_clips
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
 from tts_lab.voices.averaging import AVERAGED, digest, run_checkpoints
 from tts_lab.voices.catalogue import find_voice
@@ -164,13 +164,7 @@ def choose_clips(corpus: Corpus, at_most: int = HELD_OUT, speaker: str | None = 
         raise UserError(f"{corpus.folder} {said}: name one with --speaker: {', '.join(names[:10])}.")
     clips = [clip for clip in corpus.validation if speaker is None or clip.speaker == speaker]
     long = [clip for clip in clips if clip.samples >= SHORTEST * corpus.sample_rate]
-    chosen = (long if len(long) >= 2 else clips)[:at_most]
-    if len(chosen) < 2:
-        raise UserError(
-            f"{corpus.folder / 'corpus.json'} keeps {len(clips)} clips out of training; to compare with the speaker "
-            "takes at least 2. Record more, or prepare with a larger validation_share."
-        )
-    return chosen
+    return first_clips(corpus, long if len(long) >= 2 else clips, at_most)
 
 
 def what_is_said(
