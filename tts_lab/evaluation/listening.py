@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tts_lab.corpus.corpus import Corpus, Utterance, write_atomically
+from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import soundfile
 
-from tts_lab.corpus.corpus import Corpus, write_atomically
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.listening import evaluate, first_clips
