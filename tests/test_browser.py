@@ -19,6 +19,8 @@ import matplotlib
 import nbformat
 import pytest
 import soundfile
+from browsing import CHROMIUM, needs_chromium
+from playwright.sync_api import expect, sync_playwright
 from rich.console import Console
 
 from tts_lab.analysis.analysis import Analysis, analyze
@@ -31,16 +33,10 @@ from tts_lab.notebook.comparison import Comparison
 from tts_lab.notebook.players import PAGE_FOLDER_VARIABLE
 from tts_lab.notebook.review import ReviewPanel
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-expect = playwright.expect
 PATIENCE = 120_000
 """Milliseconds after which nothing will come; on a quiet machine nothing here takes ten seconds."""
 expect.set_options(timeout=PATIENCE)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="needs the browser chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
 CELLS = [
@@ -142,7 +138,7 @@ def lab(project, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -4,10 +4,11 @@ import os
 import resource
 import subprocess
 import sys
-from pathlib import Path, PosixPath
+from pathlib import PosixPath
 
 import pytest
 import torch
+from conftest import Malicious
 from torch import nn
 
 from tts_lab.errors import UserError
@@ -52,14 +53,6 @@ def test_what_is_written_is_read_back(tmp_path):
     assert all(torch.equal(value, found.state_dict[key]) for key, value in written.state_dict.items())
     assert set(found.part("model_g.")) == set(Synthesizer(TINY).state_dict())
     assert os.listdir(tmp_path) == ["a.ckpt"], "no temporary file is left"
-
-
-class Malicious:
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.witness}",)
 
 
 def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path):

@@ -3,17 +3,16 @@
 import io
 import json
 import re
-import shutil
-import subprocess
 from base64 import b64decode
 from collections import Counter
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from browsing import browse, needs_chromium
 
 from tts_lab.evaluation.advice import advise_on
 from tts_lab.evaluation.evaluation import Evaluation, Spoken
@@ -106,31 +105,18 @@ def test_every_pair_is_heard_equally_often_and_either_may_be_first() -> None:
 
 
 PRESS = """
-<script>
-{  // names of its own, beside those of the page
-const told = (id, text) => {
-  const box = document.createElement("pre"); box.id = id; box.textContent = text; document.body.append(box); };
-URL.createObjectURL = blob => { blob.text().then(text => told("saved", text)); return "#"; };
 const key = name => document.dispatchEvent(new KeyboardEvent("keydown", {key: name}));
 const click = id => document.getElementById(id).click();
 const player = document.getElementById("one");
 player.onloadedmetadata = () => told("length", player.duration);
 %s
 click("results");
-}
-</script>
 """
 
 
-def browse(page: Path, presses: str, profile: Path) -> dict[str, str]:
-    """What the page shows after `presses`: the texts of its <pre> elements by id, and the tally."""
-    pressed = page.with_name("pressed.html")
-    pressed.write_text(page.read_text(encoding="utf-8").replace("</body>", PRESS % presses + "</body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=3000"]
-    dom = subprocess.run(
-        ["chromium", *flags, "--dump-dom", pressed.as_uri()], capture_output=True, text=True, timeout=300, check=True
-    ).stdout
-    found = {name: unescape(text) for name, text in re.findall(r'<pre id="(\w+)">(.*?)</pre>', dom, re.DOTALL)}
+def answer(page: Path, script: str, profile: Path) -> dict[str, Any]:
+    """What the page shows after `script`: the texts of its <pre> elements by id, the tally and the progress."""
+    dom, found = browse(page, PRESS % script, profile)
     tally = re.search(r'<div id="tally">(.*?)</div>', dom, re.DOTALL)
     rows = re.findall(r"<tr>(.*?)</tr>", tally[1]) if tally else []
     found["tally"] = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
@@ -138,7 +124,7 @@ def browse(page: Path, presses: str, profile: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs the browser chromium")
+@needs_chromium
 def test_what_is_answered_blindly_is_what_is_counted(evaluation: Evaluation, tmp_path: Path) -> None:
     page = write_evaluation_page(evaluation, "run")
     order = trials([2, 3, 4], range(4), SEED)
@@ -148,7 +134,7 @@ def test_what_is_answered_blindly_is_what_is_counted(evaluation: Evaluation, tmp
     script += (
         'click("second"); player.load(); told("shown", document.getElementById("trial").textContent); click("end");'
     )
-    found = browse(page, script, tmp_path / "profile")
+    found = answer(page, script, tmp_path / "profile")
 
     answers = ["one", "two", "same", "one", "two"]
     counts = {label: Counter() for label in ("step 100", "step 200", "step 300")}
@@ -178,5 +164,5 @@ def test_what_is_answered_blindly_is_what_is_counted(evaluation: Evaluation, tmp
     assert float(found["length"]) == pytest.approx(soundfile.info(wav).duration, abs=0.05)
 
     # The browser remembers, and goes on where it was; the tally of all twelve ends it.
-    again = browse(page, 'click("begin");' + 'key("1");' * 9 + 'click("first");', tmp_path / "profile")
+    again = answer(page, 'click("begin");' + 'key("1");' * 9 + 'click("first");', tmp_path / "profile")
     assert again["progress"] == "12 of 12 answered." and len(json.loads(again["saved"])["answers"]) == 12

@@ -10,7 +10,7 @@ import pytest
 from piper import PiperVoice
 
 from tts_lab.errors import UserError
-from tts_lab.frontend import Frontend, coverage
+from tts_lab.frontend import Frontend, coverage, espeak_voices
 
 TEXTS = [
     "Please enter your agent number, followed by the pound key.",
@@ -96,6 +96,19 @@ def test_text_symbols_need_no_espeak():
 @pytest.mark.parametrize("text", ["", "  ", "..."])
 def test_nothing_to_say_is_no_ids(text):
     assert Frontend().encode(text).ids == []
+
+
+def test_the_voices_that_are_suggested_are_there(capfd):
+    for name in espeak_voices():
+        Frontend(name).encode("1")
+    assert capfd.readouterr().err == "", "a voice without its dictionary"
+    for asked, told in {
+        "en-gb": r"has en, en-029, en-gb-scotland, en-gb-x-gbclan, .*, en-us, en-us-nyc\.$",
+        "pt_PT": r"has pt, pt-br\.$",
+        "english": r"has ab, .*, de, .*, ru, ",
+    }.items():
+        with pytest.raises(UserError, match=f"no voice named {asked!r}.*Piper's espeak {told}"):
+            Frontend(asked).encode("hello")
 
 
 def test_bad_input_is_told(tmp_path, joe):

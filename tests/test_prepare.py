@@ -16,10 +16,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from tts_lab.corpus import corpus as corpus_module
-from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.corpus.corpus import FORMAT, Corpus, Utterance
 from tts_lab.corpus.prepare import held_out, prepare
 from tts_lab.corpus.settings import PrepareSettings
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 
@@ -354,7 +354,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 
 def test_atomic_write_survives_an_interrupt(tmp_path, monkeypatch):
     path = tmp_path / "file.json"
-    corpus_module.write_atomically(path, b"old")
+    write_atomically(path, b"old")
 
     def interrupted(self, data):
         self.touch()
@@ -362,7 +362,7 @@ def test_atomic_write_survives_an_interrupt(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        corpus_module.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -376,7 +376,7 @@ def test_bad_settings_and_folders_are_told(tmp_path, twelve):
         run(source, tmp_path / "x", frontend=Frontend("xx-nope"))
     with pytest.raises(UserError, match="there is no corpus here"):
         Corpus.load(tmp_path)
-    (tmp_path / "corpus.json").write_text(json.dumps({"format": corpus_module.FORMAT}))
+    (tmp_path / "corpus.json").write_text(json.dumps({"format": FORMAT}))
     with pytest.raises(UserError, match="is no corpus"):
         Corpus.load(tmp_path)
     (tmp_path / "corpus.json").write_text('{"format": 99}')

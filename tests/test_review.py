@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from browsing import browse, needs_chromium
 from PIL import Image
 from rich.console import Console
 
@@ -302,34 +302,15 @@ def test_the_page_needs_nothing_else_and_escapes_everything(nine, tmp_path):
 
 
 PRESS = """
-<script>
 const section = name => [...document.querySelectorAll(".clip")].find(one => one.dataset.id === name);
 const press = (name, button) => section(name).querySelector("button." + button).click();
 const fill = (name, field, value) => { section(name).querySelector(field).value = value; };
-URL.createObjectURL = blob => { blob.text().then(text => {
-  const told = document.createElement("pre"); told.id = "saved"; told.textContent = text;
-  document.body.append(told); });
-  return "#"; };
 %s
 document.getElementById("save").click();
-</script>
 """
 
 
-def browse(page: Path, presses: str, profile: Path) -> tuple[str, str]:
-    """The page after `presses` in a browser without a screen, and the file that its button saves."""
-    pressed = page.with_name("pressed.html")
-    pressed.write_text(page.read_text(encoding="utf-8").replace("</body>", PRESS % presses + "</body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=3000"]
-    done = subprocess.run(
-        ["chromium", *flags, "--dump-dom", pressed.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
-    saved = re.search(r'<pre id="saved">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert saved, done.stdout[-2000:]
-    return done.stdout, saved[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs the browser chromium")
+@needs_chromium
 def test_what_is_pressed_on_the_page_is_what_prepare_follows(nine, tmp_path):
     source, corpus = nine
     names = [utterance.id for utterance in corpus.utterances]
@@ -352,7 +333,8 @@ def test_what_is_pressed_on_the_page_is_what_prepare_follows(nine, tmp_path):
     for action, name, fields in presses:
         script += "".join(f"fill({json.dumps([name, *field])[1:-1]});" for field in fields.items())
         script += f"press({json.dumps([name, action])[1:-1]});\n"
-    dom, saved = browse(page, script, tmp_path / "profile")
+    dom, found = browse(page, PRESS % script, tmp_path / "profile")
+    saved = found["saved"]
     assert "5 of 9 decided." in dom and "cut to 0.50–2.25 s" in dom and "rejected: a cough" in dom
 
     # The same, decided here.
@@ -381,5 +363,6 @@ def test_what_is_pressed_on_the_page_is_what_prepare_follows(nine, tmp_path):
     made = make(source, corpus.folder)
     assert [item.id for item in made.quarantined] == [names[3]]
     page = write_review_page(ranked(corpus), tmp_path / "page", corpus)
-    _, again = browse(page, f"press({json.dumps(names[3])}, 'undo');", tmp_path / "profile")
+    _, found = browse(page, PRESS % f"press({json.dumps(names[3])}, 'undo');", tmp_path / "profile")
+    again = found["saved"]
     assert again.splitlines()[:-1] == saved.splitlines() and json.loads(again.splitlines()[-1])["action"] == "undo"

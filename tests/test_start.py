@@ -14,6 +14,7 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
+from tts_lab.training.keeping import best_and_last
 from tts_lab.training.run import train
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
@@ -21,7 +22,7 @@ from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.export import export, load_generator
 from tts_lab.voices.inspection import inspect
-from tts_lab.voices.start import find_start
+from tts_lab.voices.start import BEST, find_start
 from tts_lab.voices.symbols import NOISE, symbol_map
 from tts_lab.voices.warm_start import EMBEDDING, warm_start
 
@@ -210,6 +211,41 @@ def test_a_runs_best_checkpoint_is_taken_and_that_is_said(tmp_path):
     assert find_start(str(tmp_path / "run")).file.name == "last.ckpt"
     assert find_start("scratch") is None
     assert (find_start("joe").kind, find_start("de_DE-thorsten-medium").file) == ("voice", "de_DE-thorsten-medium")
+
+
+def test_a_runs_best_is_the_best_by_its_own_measure(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in (
+        "best-step=10-val_mel=0.1012.ckpt", "best-step=9-val_duration=-0.5.ckpt", "best-step=7-val_duration=1.25.ckpt",
+        "best-step=8-val_duration=-1.5.ckpt", "best-step=6-val_duration=nan.ckpt",
+    ):  # fmt: skip
+        (folder / name).touch()
+    assert "its best by validation mel (0.1012)" in find_start(tmp_path / "run").words, "nothing says which"
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text("keep_by: val_duration\nkeep: 3\n")
+    for named in (tmp_path / "run", folder):
+        start = find_start(named)
+        assert start.file.name == "best-step=8-val_duration=-1.5.ckpt"
+        assert "its best by validation duration (-1.5)" in start.words
+    config.write_text("keep_by: val_kl\n")
+    (folder / "last.ckpt").touch()
+    start = find_start(tmp_path / "run")
+    assert start.file.name == "last.ckpt" and "it kept none by validation kl" in start.words
+    config.unlink()
+    next(folder.glob("*val_mel*")).unlink()
+    assert find_start(tmp_path / "run").file.name == "best-step=8-val_duration=-1.5.ckpt", "all names say the same"
+    config.write_text("keep_by: [")
+    with pytest.raises(UserError, match="config.yaml, which says how the run keeps its best, cannot be read"):
+        find_start(tmp_path / "run")
+
+
+@pytest.mark.parametrize("keep_by", ["val_mel", "val_kl"])
+def test_the_names_of_the_best_are_read_as_the_trainer_writes_them(keep_by, small_corpus, tmp_path):
+    config = TrainConfig(small_corpus, tmp_path, preset="tiny", **(QUICK | {"keep": 1, "keep_by": keep_by}))
+    best = best_and_last(config, tmp_path / "last.ckpt")[1]
+    name = Path(best.format_checkpoint_name({"step": torch.tensor(9), keep_by: torch.tensor(-0.25)})).name
+    assert BEST.match(name).groups() == (keep_by, "-0.2500")
 
 
 def test_a_run_starts_from_a_run_and_resumes_without_it(run, duo, tmp_path, capsys):

@@ -7,6 +7,7 @@ word, a symbol that the id map does not hold, is counted here and handed back.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from piper import PiperVoice
 from piper.config import PhonemeType, PiperConfig
 from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
+from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
 from tts_lab.errors import UserError
 
@@ -46,7 +48,7 @@ class Frontend:
     """
 
     espeak_voice: str = "en-us"
-    """Name of an espeak-ng voice (`espeak-ng --voices`); unused when `phoneme_type` is "text"."""
+    """One of `espeak_voices()`; unused when `phoneme_type` is "text"."""
 
     phoneme_type: str = "espeak"
     """"espeak", or "text": the letters themselves are the symbols, and espeak is not asked."""
@@ -94,8 +96,7 @@ class Frontend:
             sentences = [phonemes for phonemes in self._piper.phonemize(text) if phonemes]
         except RuntimeError as error:
             raise UserError(
-                f"espeak has no voice named {self.espeak_voice!r} ({error}). "
-                "`espeak-ng --voices` lists them, for instance en-us, en-gb, de, ru, pt-br."
+                f"espeak has no voice named {self.espeak_voice!r} ({error}). {_suggestion(self.espeak_voice)}"
             ) from error
         except ValueError as error:
             raise UserError(f"espeak cannot read the text {text!r}: {error}.") from error
@@ -184,6 +185,29 @@ def coverage(counts: Mapping[str, int], known: Collection[str]) -> Coverage:
         known={symbol: n for symbol, n in ranked if symbol in known and symbol not in NOT_SYMBOLS},
         unknown={symbol: n for symbol, n in ranked if symbol not in known},
     )
+
+
+def espeak_voices() -> list[str]:
+    """Names of the voices in the espeak data that comes with Piper; another espeak may have others.
+
+    They are its files' names, in whatever case. A few that lack their dictionary cannot read and are left out.
+    """
+    found = []
+    for path in (ESPEAK_DATA_DIR / "lang").rglob("*"):
+        if path.is_file():
+            named = re.search(r"^dictionary\s+(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            dictionary = named[1] if named else path.name.split("-")[0]
+            if (ESPEAK_DATA_DIR / f"{dictionary}_dict").is_file():
+                found.append(path.name.lower())
+    return sorted(found)
+
+
+def _suggestion(voice: str) -> str:
+    """The voices of the same language, or else all."""
+    voices = espeak_voices()
+    language = re.split("[-_]", voice.lower())[0]
+    same = [name for name in voices if name.split("-")[0] == language]
+    return f"Piper's espeak has {', '.join(same or voices)}."
 
 
 def _copy_map(id_map: Mapping[str, Any]) -> dict[str, list[int]]:

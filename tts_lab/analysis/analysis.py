@@ -21,8 +21,9 @@ from tts_lab.analysis.tags import tag
 from tts_lab.analysis.texts import Texts, read_texts
 from tts_lab.analysis.verdict import Verdict
 from tts_lab.analysis.verdicts import judge
-from tts_lab.corpus.corpus import Corpus, write_atomically, writing
+from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.decisions import Decisions
+from tts_lab.corpus.wholefile import write_atomically, writing
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 

@@ -139,7 +139,8 @@ def analyze(
 
     from tts_lab.analysis.analysis import analyze as examine
     from tts_lab.analysis.report import print_analysis
-    from tts_lab.corpus.corpus import Corpus, write_atomically
+    from tts_lab.corpus.corpus import Corpus
+    from tts_lab.corpus.wholefile import write_atomically
     from tts_lab.frontend import Frontend
 
     found = Corpus.load(corpus)

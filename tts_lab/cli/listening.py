@@ -80,7 +80,7 @@ def advise(run: Path, plot: Path | None = None, json: Path | None = None) -> Non
     for warning in advice.warnings:
         print(f"  mind: {warning}")
     if plot:
-        from tts_lab.corpus.corpus import write_atomically
+        from tts_lab.corpus.wholefile import write_atomically
         from tts_lab.notebook.advice_plot import advice_plot
 
         write_atomically(plot, advice_plot(run, heard, advice).png())

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from tts_lab.corpus.corpus import replacing
 from tts_lab.corpus.manifest import FIXED, UnknownForm, open_layout, read_otherwise
 from tts_lab.corpus.rows import CONTROLS, Check, Entry, Layout, Problem, Row
 from tts_lab.corpus.textfile import UNREADABLE
+from tts_lab.corpus.wholefile import replacing
 from tts_lab.errors import UserError
 
 USUAL = "windows-1252"

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tts_lab.corpus.corpus import replacing
 from tts_lab.corpus.lint import Finding, Lint, lint
+from tts_lab.corpus.wholefile import replacing
 from tts_lab.errors import UserError
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from rich.console import Console
 
-from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance, remove_leftovers
+from tts_lab.corpus.corpus import Corpus, Quarantined, Utterance
 from tts_lab.corpus.decisions import NAME, Decisions, follow
 from tts_lab.corpus.merge import read_sources, split_sources
 from tts_lab.corpus.pool import in_pool
@@ -25,6 +25,7 @@ from tts_lab.corpus.report import Progress, print_report
 from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.settings import PrepareSettings
 from tts_lab.corpus.spool import Spool
+from tts_lab.corpus.wholefile import remove_leftovers
 from tts_lab.corpus.worker import Outcome, start_worker, work
 from tts_lab.errors import UserError
 

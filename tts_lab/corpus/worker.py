@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tts_lab.corpus.corpus import write_atomically
 from tts_lab.corpus.rows import Row
 from tts_lab.corpus.settings import AudioSettings
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 
 VERSION = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_lab.analysis.words import plain_words
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 
 NAME = "evaluation.json"

@@ -1,6 +1,5 @@
 """How near a speaker is to a voice before it has learnt anything of them: likeness and pitch."""
 
-import math
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -43,15 +42,11 @@ def likeness(corpus: Corpus, voice: str | Path | None = None, clips: int = CLIPS
         wavs = [Path(folder) / f"{number}.wav" for number in range(len(chosen))]
         for clip, wav in zip(chosen, wavs, strict=True):
             soundfile.write(wav, corpus.waveform(clip), corpus.sample_rate, subtype="FLOAT")
-        pitch = _heard(metrics.median_pitch(wavs))
+        pitch = metrics.known(metrics.median_pitch(wavs))
         if voice is None:
             return Likeness(None, pitch, None)
         found = find_voice(voice)
         family = Frontend.from_voice(f"{found}.json").espeak_voice.split("-")[0]
         read = say(found, SENTENCES.get(family, chosen[0].text), Path(folder) / "voice.wav")
         alike = metrics.similarity([read], wavs) if find_spec("resemblyzer") else None
-        return Likeness(alike, pitch, _heard(metrics.median_pitch([read])))
-
-
-def _heard(hertz: float) -> float | None:
-    return None if math.isnan(hertz) else hertz
+        return Likeness(alike, pitch, metrics.known(metrics.median_pitch([read])))

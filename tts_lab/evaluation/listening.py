@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.corpus.wholefile import write_atomically
+from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 
 
@@ -31,7 +33,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, str | float | int | None]:
         """Plain types for JSON, which has no nan: an unvoiced pitch becomes null."""
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+        return {k: metrics.known(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
 def evaluate(
@@ -61,6 +63,20 @@ def evaluate(
         seconds_per_word=metrics.seconds_per_word(wavs, texts),
         clips=len(wavs),
     )
+
+
+def first_clips(corpus: Corpus, held_out: Sequence[Utterance], at_most: int) -> list[Utterance]:
+    """The first of the clips of `corpus` that are kept out of training, to compare with.
+
+    Raises `UserError` where they are fewer than two: the speaker's own likeness is that of each clip to the others.
+    """
+    chosen = list(held_out[:at_most])
+    if len(chosen) < 2:
+        raise UserError(
+            f"{corpus.folder / 'corpus.json'} keeps {len(held_out)} clips out of training; to compare with the speaker "
+            "takes at least 2. Record more, or prepare with a larger validation_share."
+        )
+    return chosen
 
 
 def save_scores(scores: Sequence[Scores], path: Path) -> Path:

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,6 +152,11 @@ def frame_rate_share(wavs: Sequence[Path], frame_rate: float) -> float:
     frames = np.concatenate([*(voiced_pitch(load_audio(w, MODEL_RATE), MODEL_RATE) for w in wavs), np.zeros(0)])
     near = [np.abs(frames / (multiple * frame_rate) - 1) < 0.015 for multiple in (1, 2)]
     return float(np.mean(np.logical_or(*near))) if frames.size else float("nan")
+
+
+def known(figure: float) -> float | None:
+    """The figure for JSON, which has no nan: None where there is none."""
+    return None if math.isnan(figure) else figure
 
 
 def check_ready(model: str | Path | None = None, language: str = "en") -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.evaluation import Evaluation, Spoken
-from tts_lab.evaluation.listening import evaluate
+from tts_lab.evaluation.listening import evaluate, first_clips
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
 from tts_lab.voices.averaging import AVERAGED, digest, run_checkpoints
 from tts_lab.voices.catalogue import find_voice
@@ -165,13 +164,7 @@ def choose_clips(corpus: Corpus, at_most: int = HELD_OUT, speaker: str | None = 
         raise UserError(f"{corpus.folder} {said}: name one with --speaker: {', '.join(names[:10])}.")
     clips = [clip for clip in corpus.validation if speaker is None or clip.speaker == speaker]
     long = [clip for clip in clips if clip.samples >= SHORTEST * corpus.sample_rate]
-    chosen = (long if len(long) >= 2 else clips)[:at_most]
-    if len(chosen) < 2:
-        raise UserError(
-            f"{corpus.folder / 'corpus.json'} keeps {len(clips)} clips out of training; to compare with the speaker "
-            "takes at least 2. Record more, or prepare with a larger validation_share."
-        )
-    return chosen
+    return first_clips(corpus, long if len(long) >= 2 else clips, at_most)
 
 
 def what_is_said(
@@ -250,7 +243,7 @@ def _row(voice: Voice, done: Evaluation, human: Sequence[Path]) -> dict[str, Any
         "pitch_delta": _percent(second["pitch_hz"], done.human["pitch_hz"]),
         "rate_delta": _percent(done.human["speaking_seconds"], seconds) if seconds else None,
         "speaking_seconds": seconds,
-        "frame_rate_share": _known(metrics.frame_rate_share([*unseen, *held_out], voice.frame_rate)),
+        "frame_rate_share": metrics.known(metrics.frame_rate_share([*unseen, *held_out], voice.frame_rate)),
         "wavs": {"sentences": _relatives(unseen, done.folder), "held_out": _relatives(held_out, done.folder)},
         "heard": {"sentences": heard, "held_out": heard_too},
     }
@@ -262,7 +255,7 @@ def _human(wavs: Sequence[Path], spoken: Spoken, done: Evaluation, frame_rate: f
     return scores | {
         "similarity": metrics.similarity_to_the_others(wavs),
         "speaking_seconds": metrics.speaking_seconds(wavs),
-        "frame_rate_share": _known(metrics.frame_rate_share(wavs, frame_rate)),
+        "frame_rate_share": metrics.known(metrics.frame_rate_share(wavs, frame_rate)),
         "wavs": {"held_out": _relatives(wavs, done.folder)},
         "heard": {"held_out": heard},
     }
@@ -287,10 +280,6 @@ def _record(corpus: Corpus, clips: Sequence[Utterance], folder: Path) -> list[Pa
 
 def _percent(value: float | None, reference: float | None) -> float | None:
     return 100 * (value / reference - 1) if value and reference else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _relatives(paths: Sequence[Path], folder: Path) -> list[str]:

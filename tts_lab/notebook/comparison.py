@@ -7,7 +7,6 @@ together is `evaluation.json`, which the report reads. Its layout is in `tts_lab
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import soundfile
 
-from tts_lab.corpus.corpus import Corpus, write_atomically
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
-from tts_lab.evaluation.listening import evaluate
+from tts_lab.evaluation.listening import evaluate, first_clips
 from tts_lab.notebook import players, plots
 from tts_lab.notebook.markup import Html, table
 
@@ -54,14 +54,9 @@ class Comparison:
         """Write the speaker's held-out clips as WAV files (`human/`), score them, and compare nothing yet.
 
         At most `at_most` clips. The speaker's own likeness is that of each clip to the others, so that no clip is
-        compared with itself.
+        compared with itself. Raises `UserError` where fewer than two clips are held out.
         """
-        chosen = corpus.validation[:at_most]
-        if len(chosen) < 2:
-            raise UserError(
-                f"{corpus.folder / 'corpus.json'} keeps {len(chosen)} clips out of training; a comparison with the "
-                "speaker needs at least 2. Record more, or prepare with a larger validation_share."
-            )
+        chosen = first_clips(corpus, corpus.validation, at_most)
         folder = workspace / "human"
         folder.mkdir(parents=True, exist_ok=True)
         wavs, texts = [folder / f"{clip.id}.wav" for clip in chosen], [clip.text for clip in chosen]
@@ -82,11 +77,10 @@ class Comparison:
         return row
 
     def _row(self, label: str, wavs: Sequence[Path], texts: Sequence[str], human: Sequence[Path]) -> dict:
-        pitches = [metrics.median_pitch([wav]) for wav in wavs]
         return {
             **evaluate(label, wavs, texts, human).to_dict(),
             "wavs": [self._relative(wav) for wav in wavs],
-            "pitches": [None if math.isnan(hertz) else hertz for hertz in pitches],
+            "pitches": [metrics.known(metrics.median_pitch([wav])) for wav in wavs],
         }
 
     def _relative(self, wav: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import soundfile
 
 from tts_lab.analysis.words import plain_words
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.evaluation.advice import Advice
 from tts_lab.evaluation.choice import Judgement, choose
 from tts_lab.evaluation.evaluation import Evaluation

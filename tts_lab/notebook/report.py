@@ -21,7 +21,8 @@ import json
 from html import escape
 from pathlib import Path
 
-from tts_lab.corpus.corpus import Corpus, write_atomically
+from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import players, plots
 from tts_lab.notebook.comparison import COLUMNS

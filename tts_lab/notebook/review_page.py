@@ -18,8 +18,9 @@ from shutil import copyfile
 import pandas as pd
 import soundfile
 
-from tts_lab.corpus.corpus import Corpus, write_atomically
+from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.decisions import NAME, Decisions
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import plots
 from tts_lab.notebook.clip_picture import HEIGHT, WIDTH, clip_picture

@@ -26,7 +26,7 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.notebook import machine
 from tts_lab.notebook.players import PAGE_FOLDER_VARIABLE

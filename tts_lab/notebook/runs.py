@@ -23,7 +23,7 @@ from typing import Any
 
 import soundfile
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation.choice import best, choose
 from tts_lab.evaluation.evaluation import Evaluation, steps

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tts_lab.analysis.alignment import compare, flaws, frames_of, score, sounds
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

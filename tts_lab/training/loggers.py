@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 
 if TYPE_CHECKING:  # a second to import, which a config need not wait for

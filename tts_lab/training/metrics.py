@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.training.columns import COLUMNS, read_metrics
 
 __all__ = ["COLUMNS", "MetricsCsv", "read_metrics"]

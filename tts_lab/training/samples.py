@@ -9,7 +9,7 @@ import soundfile
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tts_lab.corpus.corpus import write_atomically
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.frontend import Frontend
 from tts_lab.training import alignments
 from tts_lab.training.clips import Clip, free_running, spoken, teacher_forced

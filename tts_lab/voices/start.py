@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from piper.download_voices import VOICE_PATTERN
 
 from tts_lab.corpus.corpus import Corpus
@@ -17,9 +18,11 @@ from tts_lab.voices.checkpoints import Checkpoint, newest_checkpoint, read_check
 from tts_lab.voices.distill import DistillSettings
 
 SCRATCH = "scratch"
+USUAL = "val_mel"
+"""By which the checkpoints of a run are kept where it does not say otherwise."""
 
-SCORE = re.compile(r"val_mel=(\d+\.\d+)\.ckpt$")
-"""At the end of the names of a run's best checkpoints."""
+BEST = re.compile(r"^best-step=\d+-(\w+)=(-?\d+\.\d+)\.ckpt$")
+"""Names of a run's best checkpoints: by which measure, and its value (`tts_lab.training.keeping`)."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,32 @@ def model_sizes(preset: str | None, source: ModelConfig | None, corpus: Corpus) 
 def _of_run(run: Path) -> tuple[Path, str]:
     """A run's checkpoint to start from, and why this one."""
     folder = run / "checkpoints" if (run / "checkpoints").is_dir() else run
-    scores = {path: float(score[1]) for path in folder.glob("*.ckpt") if (score := SCORE.search(path.name))}
+    kept = [(path, *name.groups()) for path in folder.glob("*.ckpt") if (name := BEST.match(path.name))]
+    measures = {by for _, by, _ in kept}
+    keep_by = _keep_by(folder) or (measures.pop() if len(measures) == 1 else USUAL)
+    measure = keep_by.replace("val_", "validation ")
+    scores = {path: float(score) for path, by, score in kept if by == keep_by}
     if scores:
         best = min(scores, key=lambda path: (scores[path], path.name))
-        return best, f"its best by validation mel ({scores[best]})"
+        return best, f"its best by {measure} ({scores[best]})"
     last = folder / "last.ckpt"
     if last.is_file():
-        return last, "its last checkpoint, for it kept none by validation mel"
+        return last, f"its last checkpoint, for it kept none by {measure}"
     newest = newest_checkpoint(folder)
     if newest is None:
         raise UserError(f"start_from: the folder {run} holds no checkpoint; a run's are in its folder checkpoints")
     return newest, "its newest checkpoint"
+
+
+def _keep_by(checkpoints: Path) -> str | None:
+    """The measure by which a run keeps its best, from the config.yaml beside its checkpoints; None if none says it."""
+    config = checkpoints.parent / "config.yaml"
+    if checkpoints.name != "checkpoints" or not config.is_file():
+        return None
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(
+            f"start_from: {config}, which says how the run keeps its best, cannot be read: {error}"
+        ) from error
+    return settings.get("keep_by") if isinstance(settings, dict) else None
