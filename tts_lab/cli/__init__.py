@@ -19,7 +19,6 @@ from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.flags import config_parser, underscored
 
-
 PLAIN = (doctor, diagnose, analyze, recommend, review, adopt, inspect, evaluate, advise, export, say)
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)

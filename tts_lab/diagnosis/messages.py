@@ -20,7 +20,7 @@ def _fragmented(text: str) -> str | None:
         if unused < asked:
             return None
         return f"{said[1]} {said[2]} were asked for while {said[3]} {said[4]} lay reserved and unused"
-    words = re.search(r"fragment\w*|(out of memory|OOM)\b.{0,40}\bafter\b.{0,20}\b(hours|many|a while)", text, re.I)
+    words = re.search(r"fragment\w*|(out of memory|OOM)\b.{0,40}\bafter\b.{0,40}\b(hours|many|a while)", text, re.I)
     return words[0] if words and "Tried to allocate" not in text else None
 
 
