@@ -95,7 +95,7 @@ class Frontend:
         except RuntimeError as error:
             raise UserError(
                 f"espeak has no voice named {self.espeak_voice!r} ({error}). "
-                "`espeak-ng --voices` lists them, for instance en-us, en-gb, de, ru, pt-br."
+                "`espeak-ng --voices` lists them, for instance en-us, en-gb-x-rp, de, ru, pt-br."
             ) from error
         except ValueError as error:
             raise UserError(f"espeak cannot read the text {text!r}: {error}.") from error

@@ -74,7 +74,7 @@ SYMPTOMS = (
               "voice's map and are never heard, or numbers and abbreviations were read by another rule.",
         tries=(
             ("See the phonemes: Frontend(voice).encode(text).phonemes; take espeak's voice of the very accent "
-             "(en-us, en-gb, pt-br).", FREE),
+             "(en-us, en-gb-x-rp, pt-br).", FREE),
             ("Write numbers and abbreviations out in the texts as they are spoken.", "time: minutes to hours"),
             ("Spell a name as it sounds, or give Piper its phonemes in [[ ]].", FREE),
             ("Prepare again with the base voice's map (`--voice`), and train anew, if symbols are missing.",
