@@ -131,9 +131,9 @@ def _heard(text: str, typed: bool) -> list[tuple[str, Ailment, str]]:
     last, found = raised[-1] if raised else 0, []
     for kind, table in TABLES.items():
         for row in table:
-            if (typed or not row.spoken) and (told := row.heard(text)):
+            if told := row.heard(text, typed):
                 place, line = told
-                found.append((place < last, place if row.spoken else -1, len(found), (kind, row, line)))
+                found.append((place < last, place if kind == "symptom" else -1, len(found), (kind, row, line)))
     return [one for *_, one in sorted(found, key=lambda entry: entry[:3])]
 
 

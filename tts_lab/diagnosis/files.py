@@ -55,7 +55,7 @@ FILES = (
     Ailment(
         "An audio file cannot be read",
         said=r"LibsndfileError|Format not recognised|NoBackendError|Error opening .*\.(wav|flac|mp3|ogg|opus|m4a)|"
-             r"file does not start with RIFF|audioread",
+             r"file does not start with RIFF",
         means="The file is empty, cut short, no audio at all, or of a kind that libsndfile does not know.",
         tries=(
             ("`tts-lab lint` and `tts-lab prepare` name each such file and its reason, and go on without it.", FREE),

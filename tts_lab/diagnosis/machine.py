@@ -43,9 +43,10 @@ MACHINE = (
     Ailment(
         "Libraries of different builds",
         said=r"cannot open shared object file|undefined symbol|GLIBC(XX)?_[\d.]+.{0,20}not found|"
-             r"numpy\.(core\.multiarray failed|dtype size changed)|compiled using NumPy 1\.x|Segmentation fault|"
-             r"SIGSEGV|(mysterious|random|strange) (crash|import error)\w*|environment conflict|incompatible (CUDA|"
-             r"torch|PyTorch) version",
+             r"numpy\.(core\.multiarray failed|dtype size changed)|compiled using NumPy 1\.x|"
+             r"^Segmentation fault|SIGSEGV",
+        asked=r"(mysterious|random|strange) (crash|import error)\w*|environment conflict\w*|"
+              r"incompatible (CUDA|torch|PyTorch)",
         means="Packages that were built for one another's other versions meet in one process: two environments "
               "mixed, or one package upgraded alone.",
         tries=(
@@ -87,8 +88,9 @@ MACHINE = (
     ),
     Ailment(
         "The device waits for the processor that prepares data",
-        said=r"(GPU|device|core) util\w* .{0,30}(low|fluctuat\w*|drops|0 ?%)|low (GPU|device) util\w*|CPU bottleneck|"
-             r"does not have many workers|data ?load\w* .{0,30}bottleneck|(GPU|device) is (idle|waiting|starv\w*)",
+        said=r"does not have many workers",
+        asked=r"(GPU|device|core) util\w* .{0,30}(low|fluctuat\w*|drops|0 ?%)|low (GPU|device) util\w*|CPU bottleneck|"
+              r"data ?load\w* .{0,30}bottleneck|(GPU|device) is (idle|waiting|starv\w*)",
         shown=signs.waits,
         means="Clips are read and their spectra computed more slowly than the device takes them.",
         tries=(
@@ -99,8 +101,8 @@ MACHINE = (
     ),
     Ailment(
         "The disk does not keep up",
-        said=r"disk.{0,10}I/?O|I/?O (wait|bottleneck)|stalls? (periodically|now and then|every)|slow (disk|storage)|"
-             r"training (stalls|pauses|hangs) .{0,30}(load|data)",
+        asked=r"disk.{0,10}I/?O|I/?O (wait|bottleneck)|stalls? (periodically|now and then|every)|slow (disk|storage)|"
+              r"training (stalls|pauses|hangs) .{0,30}(load|data)",
         shown=signs.stalls,
         means="Data comes in time as a rule, and then for a while it does not: a network disk, a disk that something "
               "else uses, or burst credits of a cloud volume that are spent.",
@@ -112,7 +114,7 @@ MACHINE = (
     ),
     Ailment(
         "It gets slower and slower",
-        said=r"(get|got|becom|grow)\w* slower|slow(s|ing|ed)? down (over|after|with)|memory leak|thermal|throttl\w+",
+        asked=r"(get|got|becom|grow)\w* slower|slow(s|ing|ed)? down (over|after|with)|memory leak|thermal|throttl\w+",
         shown=signs.slows_down,
         means="Another program took the cores, the machine is hot, it swaps, or a cloud instance's credits are spent.",
         tries=(

@@ -13,15 +13,13 @@ FREE = "nothing"
 
 
 def _fragmented(text: str) -> str | None:
-    """A message of torch by which more lay reserved and unused than was asked for; or somebody's words for it."""
+    """A message of torch by which more lay reserved and unused than was asked for."""
     said = re.search(r"Tried to allocate ([\d.]+) ([KMG]iB).*?([\d.]+) ([KMG]iB) is reserved by PyTorch", text, re.S)
-    if said:
-        asked, unused = (float(said[n]) * 1024 ** "KMG".index(said[n + 1][0]) for n in (1, 3))
-        if unused < asked:
-            return None
-        return f"{said[1]} {said[2]} were asked for while {said[3]} {said[4]} lay reserved and unused"
-    words = re.search(r"fragment\w*|(out of memory|OOM)\b.{0,40}\bafter\b.{0,40}\b(hours|many|a while)", text, re.I)
-    return words[0] if words and "Tried to allocate" not in text else None
+    if said is None:
+        return None
+    asked, unused = (float(said[n]) * 1024 ** "KMG".index(said[n + 1][0]) for n in (1, 3))
+    told = f"{said[1]} {said[2]} were asked for while {said[3]} {said[4]} lay reserved and unused"
+    return told if unused >= asked else None
 
 
 MESSAGES = (
@@ -47,6 +45,8 @@ MESSAGES = (
     Ailment(
         "GPU memory is in pieces",
         read=_fragmented,
+        asked=r"memory fragment\w*|fragmented memory|"
+              r"(out of memory|OOM)\b.{0,40}\bafter\b.{0,40}\b(hours|many|a while)",
         means="Enough memory is free in all, but not in one stretch: shapes that changed from batch to batch left "
               "gaps.",
         tries=(

@@ -6,8 +6,7 @@ from tts_lab.diagnosis.messages import FREE
 MISLEADING = (
     Ailment(
         "Anomaly detection in another process",
-        said=r"set_detect_anomaly|detect[_ ]anomaly",
-        spoken=True,
+        asked=r"set_detect_anomaly|detect[_ ]anomaly",
         means="torch.autograd.set_detect_anomaly(True) holds for the process that calls it. In a `python -c` before "
               "the run it does nothing at all.",
         tries=(
@@ -17,8 +16,7 @@ MISLEADING = (
     ),
     Ailment(
         "model.half() for VITS",
-        said=r"\bmodel\.half\(\)|\.half\(\)",
-        spoken=True,
+        asked=r"\bmodel\.half\(\)|\.half\(\)",
         means="float16 ends at 65504: the spline, the logarithms of the KL and the losses overflow, and the small "
               "updates of AdamW are rounded to nothing. The voice breaks, sooner or later.",
         tries=(
@@ -28,9 +26,8 @@ MISLEADING = (
     ),
     Ailment(
         "Stopping on the total loss",
-        said=r"\b(total|validation|val|generator|overall)[ _]loss\b|\bloss_g\b|\b(when|should i) (to )?stop\b|"
-             r"\bearly stopping\b",
-        spoken=True,
+        asked=r"\b(total|validation|val|generator|overall)[ _]loss\b|\bloss_g\b|\b(when|should i) (to )?stop\b|"
+              r"\bearly stopping\b",
         means="The total holds the adversarial terms: generator and discriminators move each other's goal, so it "
               "rises while a voice gets better and falls while it gets worse. Nothing can be read from it.",
         tries=(
@@ -40,7 +37,7 @@ MISLEADING = (
     ),
     Ailment(
         "A published voice where a checkpoint is asked for",
-        said=r"download_voices",
+        asked=r"download_voices",
         means="python -m piper.download_voices brings a voice (.onnx), which Piper's trainer cannot go on from.",
         tries=(
             ("start_from VOICE.onnx: tts_lab makes a checkpoint of it (`tts-lab adopt`) and recovers the part that a "

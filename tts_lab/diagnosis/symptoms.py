@@ -11,8 +11,7 @@ from tts_lab.diagnosis.messages import FREE
 SYMPTOMS = (
     Ailment(
         "Robotic or buzzy sound",
-        said=r"\b(robot\w*|buzz\w*|metallic|mechanical|vocoder\w*|tinny|hiss\w*|crackl\w*|artifacts?|noisy)\b",
-        spoken=True,
+        asked=r"\b(robot\w*|buzz\w*|metallic|mechanical|vocoder\w*|tinny|hiss\w*|crackl\w*|artifacts?|noisy)\b",
         shown=signs.buzzes,
         means="The decoder has not learnt the fine structure of a voice yet, or it learnt it from damaged "
               "recordings. A pitch that sticks to the model's own frame rate (86 Hz at 22.05 kHz) is a decoder that "
@@ -31,9 +30,8 @@ SYMPTOMS = (
     ),
     Ailment(
         "Words are skipped or repeated",
-        said=r"\b(skip\w*|repeat\w*|repetit\w*|stutter\w*|swallow\w*|drops? (words|sounds)|missing words|"
-             r"words? (are )?missing|babbl\w*|mumbl\w*|gibberish|attention problem\w*)\b",
-        spoken=True,
+        asked=r"\b(skip\w*|repeat\w*|repetit\w*|stutter\w*|swallow\w*|drops? (words|sounds)|missing words|"
+              r"words? (are )?missing|babbl\w*|mumbl\w*|gibberish|attention problem\w*)\b",
         shown=signs.skips,
         means="Durations or alignment are not learnt: texts that do not say what is said, long silences inside "
               "clips, or too little training. VITS cannot run away as an attention does; it can only give a sound no "
@@ -50,9 +48,8 @@ SYMPTOMS = (
     ),
     Ailment(
         "The alignment does not move",
-        said=r"\b(alignment|attention)\b.{0,40}\b(stuck|never|flat|not (move|learn|improv|converg)\w*|does ?n.t|bad|"
-             r"broken)|\bno alignment\b|\b(alignment|attention) (fail\w*|collaps\w*)",
-        spoken=True,
+        asked=r"\b(alignment|attention)\b.{0,40}\b(stuck|never|flat|not (move|learn|improv|converg)\w*|does ?n.t|bad|"
+              r"broken)|\bno alignment\b|\b(alignment|attention) (fail\w*|collaps\w*)",
         shown=signs.stuck_alignment,
         means="The text encoder says nothing about the sound: it is frozen, learns too slowly, the texts belong to "
               "other recordings, or the phonemes are of another language's voice.",
@@ -66,9 +63,8 @@ SYMPTOMS = (
     ),
     Ailment(
         "Wrong pronunciation",
-        said=r"\b(mispronounc\w*|mispronunciation\w*|pronunciation|pronounc\w*|wrong (words?|sounds?|phonemes?|"
-             r"stress|accent)|reads? (numbers|digits|abbreviations)|foreign accent|dropped? (letters|sounds))\b",
-        spoken=True,
+        asked=r"\b(mispronounc\w*|mispronunciation\w*|pronunciation|pronounc\w*|wrong (words?|sounds?|phonemes?|"
+              r"stress|accent)|reads? (numbers|digits|abbreviations)|foreign accent|dropped? (letters|sounds))\b",
         shown=signs.mispronounces,
         means="Either espeak gives other phonemes than the speaker says, or symbols of the corpus are not in the "
               "voice's map and are never heard, or numbers and abbreviations were read by another rule.",
@@ -83,10 +79,9 @@ SYMPTOMS = (
     ),
     Ailment(
         "The speaker's identity is lost",
-        said=r"\b(speaker|voice)('s)? (identity|similarity|likeness)\b|\bsounds? like (someone|somebody|another|"
-             r"the base|the other)|\b(does ?n.t|does not|not) sound like\b|\b(speakers?|voices?) (blend\w*|mix\w*|"
-             r"merge\w*|are alike|bleed)|\bwrong speaker\b|\bidentity loss\b|\bdominant speaker\b",
-        spoken=True,
+        asked=r"\b(speaker|voice)('s)? (identity|similarity|likeness)\b|\bsounds? like (someone|somebody|another|"
+              r"the base|the other)|\b(does ?n.t|does not|not) sound like\b|\b(speakers?|voices?) (blend\w*|mix\w*|"
+              r"merge\w*|are alike|bleed)|\bwrong speaker\b|\bidentity loss\b|\bdominant speaker\b",
         shown=lambda e: signs.likeness_lost(e) or signs.unbalanced(e),
         means="The voice is still the base voice's, or that of the speaker with the most data, or training went past "
               "its best point.",
@@ -103,9 +98,8 @@ SYMPTOMS = (
     ),
     Ailment(
         "The discriminators teach nothing",
-        said=r"\bdiscriminators?\b.{0,40}\b(wins?|stuck|dead|constant|zero|too strong|collaps\w*|nothing)|"
-             r"\bmode collapse\b|\bloss_d\b.{0,30}\b(zero|constant|stuck|0\.0|flat)",
-        spoken=True,
+        asked=r"\bdiscriminators?\b.{0,40}\b(wins?|stuck|dead|constant|zero|too strong|collaps\w*|nothing)|"
+              r"\bmode collapse\b|\bloss_d\b.{0,30}\b(zero|constant|stuck|0\.0|flat)",
         shown=signs.bad_judge,
         means="Generator and discriminators teach each other only while neither wins.",
         tries=(
@@ -117,8 +111,7 @@ SYMPTOMS = (
     ),
     Ailment(
         "Unstable training",
-        said=r"\b(unstable|instab\w*|diverg\w*|explod\w*|oscillat\w*|spik\w*|jump(s|ing|ed)? (up|around))\b",
-        spoken=True,
+        asked=r"\b(unstable|instab\w*|diverg\w*|explod\w*|oscillat\w*|spik\w*|jump(s|ing|ed)? (up|around))\b",
         shown=lambda e: signs.diverges(e) or signs.spikes(e),
         means="Steps are too large for what a batch says: a learning rate that is too high, very different clips, or "
               "a few that are damaged.",
@@ -134,10 +127,9 @@ SYMPTOMS = (
     ),
     Ailment(
         "Slow convergence",
-        said=r"\bslow(ly)? (to )?(converg\w*|learn\w*|progress|improv\w*|training)\b|\bconverg\w* .{0,20}slow\w*|"
-             r"\b(does ?n.t|does not|not|never|stops?|stopped) (converg\w*|learn\w*|improv\w*|decreas\w*)|"
-             r"\bplateau\w*|\btakes (too long|forever)\b",
-        spoken=True,
+        asked=r"\bslow(ly)? (to )?(converg\w*|learn\w*|progress|improv\w*|training)\b|\bconverg\w* .{0,20}slow\w*|"
+              r"\b(does ?n.t|does not|not|never|stops?|stopped) (converg\w*|learn\w*|improv\w*|decreas\w*)|"
+              r"\bplateau\w*|\btakes (too long|forever)\b",
         shown=lambda e: signs.slow(e) or signs.rate_gone(e),
         means="The learning rate is too small or has run out, most of the model is frozen, or it starts from nothing "
               "with little data.",
@@ -152,9 +144,8 @@ SYMPTOMS = (
     ),
     Ailment(
         "The clips are learnt by heart",
-        said=r"\boverfit\w*|\bvalidation\b.{0,30}\b(ris\w*|increas\w*|goes up|worse)|\blearn\w* by heart\b|"
-             r"\bmemori[sz]\w*",
-        spoken=True,
+        asked=r"\boverfit\w*|\bvalidation\b.{0,30}\b(ris\w*|increas\w*|goes up|worse)|\blearn\w* by heart\b|"
+              r"\bmemori[sz]\w*",
         shown=signs.overfits,
         means="The mel of clips that are not trained on rises while that of the others falls: further steps make the "
               "voice worse for new texts.",
@@ -168,8 +159,7 @@ SYMPTOMS = (
     ),
     Ailment(
         "Too little data",
-        said=r"\b(too (little|few)|not enough|insufficient) (data|clips|recordings|audio|samples)\b|\bsmall dataset\b",
-        spoken=True,
+        asked=r"\b(too (little|few)|not enough|insufficient) (data|clips|recordings|audio|samples)\b|\bsmall dataset\b",
         shown=signs.little_data,
         means="A fine-tune from a published voice wants ten minutes or more; from nothing, hours.",
         tries=(
@@ -180,8 +170,7 @@ SYMPTOMS = (
     ),
     Ailment(
         "Much of the corpus was set aside",
-        said=r"\bquarantin\w*|\b(clips|recordings|utterances) (are |were )?(skipped|dropped|set aside|left out)\b",
-        spoken=True,
+        asked=r"\bquarantin\w*|\b(clips|recordings|utterances) (are |were )?(skipped|dropped|set aside|left out)\b",
         shown=signs.much_quarantined,
         means="`tts-lab prepare` found recordings that would do harm: clipped, empty, or not saying their text.",
         tries=(
@@ -192,8 +181,7 @@ SYMPTOMS = (
     ),
     Ailment(
         "Silence comes out",
-        said=r"\b(silent|silence|no sound|empty audio|nothing (is )?(heard|comes out))\b",
-        spoken=True,
+        asked=r"\b(silent|silence|no sound|empty audio|nothing (is )?(heard|comes out))\b",
         means="The text gave no phonemes that the voice knows, or its weights are not numbers.",
         tries=(
             ("`tts-lab inspect FILE`, and `tts-lab say` with a plain English sentence.", FREE),

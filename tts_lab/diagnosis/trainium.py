@@ -156,8 +156,9 @@ TRAINIUM = (
     ),
     Ailment(
         "Graphs change from step to step",
-        said=r"more graphs compiled for a|recompil\w*|compil\w* (again|every|each) (step|batch|time)|graph drift|"
-             r"UncachedCompile|graph (count|hash).{0,40}(grow|chang|differ)\w*",
+        said=r"more graphs compiled for a|graph (count|hash).{0,20}(grew|grown|changed|differs)",
+        asked=r"\brecompil\w*|compil\w* (again|every|each) (step|batch|time)|graph drift|UncachedCompile|"
+              r"graphs?.{0,20}(grow|chang|differ)\w*",
         shown=signs.recompiles,
         means="Something other than the data's values differs from step to step: a shape, a Python number inside the "
               "step, or a tensor that lives on. Each new graph is a compilation: on trn1 minutes at the instance's "
@@ -172,7 +173,8 @@ TRAINIUM = (
     ),
     Ailment(
         "Steps are traced anew",
-        said=r"is traced anew at every step|tracing .{0,20}(slow|every step)",
+        said=r"is traced anew at every step",
+        asked=r"trac(ed|ing) .{0,20}(slow|anew|every step)",
         shown=signs.traces,
         means="The host spells out the whole step again each time, while the device waits: a tensor made on the host "
               "has another value each time.",
@@ -183,9 +185,8 @@ TRAINIUM = (
     ),
     Ailment(
         "An operation falls back to the host",
-        said=r"fall(s|en|ing)?[ -]?back.{0,40}(cpu|host|aten)|aten::\w+.{0,60}fall(s|en|ing)?[ -]?back|"
-             r"executed_fallback_ops|aten::_(fft_r2c|weight_norm_interface)|\bfallbacks?\b.{0,20}(counter|op|grow|"
-             r"[1-9])",
+        said=r"aten::\w+.{0,60}fall(s|en|ing)?[ -]?back|executed_fallback_ops|aten::_(fft_r2c|weight_norm_interface)",
+        asked=r"fall(s|en|ing)?[ -]?backs?\b",
         shown=signs.falls_back,
         means="PyTorch/XLA has no lowering for it (FFT, weight_norm, masks as indices): each time values go to the "
               "host and back, and the graph is cut in two.",
@@ -197,8 +198,9 @@ TRAINIUM = (
     ),
     Ailment(
         "Long compilations",
-        said=r"long compil\w*|compil\w*.{0,40}\b(long|slow\w*|hours?|minutes|forever|hangs?|stuck)\b|"
-             r"neuron_parallel_compile|(Waiting for|wait) .{0,40}compil\w*|seems? to hang.{0,40}first step",
+        said=r"No candidate found under.{0,200}compil|seems? to hang.{0,40}first step",
+        asked=r"long compil\w*|compil\w*.{0,40}\b(long|slow\w*|hours?|minutes|forever|hangs?|stuck)\b|"
+              r"neuron_parallel_compile|wait\w* .{0,40}compil\w*",
         means="Each shape is a graph of its own, compiled before its first step: minutes to an hour on a small host. "
               "It happens once, if the cache is kept.",
         tries=(
@@ -231,8 +233,8 @@ TRAINIUM = (
     ),
     Ailment(
         "All losses are zero",
-        said=r"NEURON_EXTRACT_GRAPHS_ONLY|all (the )?loss(es)? (are|is) (exactly )?(zero|0)|loss(es)? (is|"
-             r"are) (always|exactly) (zero|0)",
+        said=r"NEURON_EXTRACT_GRAPHS_ONLY",
+        asked=r"loss(es)? (are|is) (all |always |exactly )*(zero|0\b)",
         means="Under neuron_parallel_compile nothing computes: every result is zeros, by design. It is no training.",
         tries=(
             ("unset NEURON_EXTRACT_GRAPHS_ONLY, and start the training itself.", FREE),
@@ -260,7 +262,7 @@ TRAINIUM = (
     ),
     Ailment(
         "The core is idle while the host works",
-        said=r"(neuron-top|NeuronCore util\w*|core utili[sz]ation).{0,60}(low|idle|0 ?%)|low core util\w*",
+        asked=r"(neuron-top|NeuronCore util\w*|core utili[sz]ation).{0,60}(low|idle|\b0 ?%)|low core util\w*",
         shown=signs.idle_core,
         means="The host traces the step or searches alignments, and the core waits for it.",
         tries=(

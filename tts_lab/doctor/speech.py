@@ -2,6 +2,7 @@
 
 import base64
 import io
+from unicodedata import normalize
 
 import numpy as np
 import soundfile
@@ -42,7 +43,7 @@ def espeak() -> Found:
     wrong = []
     for voice, (sentence, known) in SPOKEN.items():
         said = "".join(Frontend(voice).encode(sentence).phonemes)
-        if said != known:
+        if normalize("NFD", said) != normalize("NFD", known):  # an editor may have joined a letter and its tilde
             wrong.append(f"{voice} says {sentence!r} as {said or 'nothing'}, not {known}")
     if wrong:
         return "; ".join(wrong), f"A voice learns what it is given: other phonemes are another voice. {ESPEAK}"
@@ -55,7 +56,8 @@ def decoding() -> Found:
     if rate != RATE or not np.array_equal(audio, np.round(tone(RATE) * 32767).astype(np.int16)):
         return "a FLAC is decoded to other samples than it holds", LIBRARIES
     made = soxr.resample(audio.astype(np.float32) / 32767, RATE, 22050)
-    off = np.abs(made - tone(22050)[: len(made)])[200:-200].max()  # the ends ring
+    shorter = min(len(made), len(tone(22050)))
+    off = np.abs(made[:shorter] - tone(22050)[:shorter])[200:-200].max()  # the ends ring
     if off > 1e-3:
         return f"resampled sound is {off:.2g} away from what it should be", LIBRARIES
     missing = [name for name in FORMATS if name not in soundfile.available_formats()]
