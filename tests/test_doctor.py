@@ -15,10 +15,9 @@ import torch
 
 from tts_lab.cli import main
 from tts_lab.devices import trial
-from tts_lab.doctor import checkup, computing, kernel, limited, neuron, packages, room, speech
+from tts_lab.doctor import computing, kernel, limited, neuron, packages, room, speech
+from tts_lab.doctor.checkup import checkup
 from tts_lab.frontend import Frontend
-
-CHECKS = Path(checkup.__code__.co_filename)
 
 
 def program(path: Path, text: str) -> Path:

@@ -16,7 +16,7 @@ def doctor(workers: int = 1, json: Path | None = None) -> None:
         workers: data loading processes that shared memory must do for.
         json: also write the findings to this file.
     """
-    from tts_lab.doctor import checkup
+    from tts_lab.doctor.checkup import checkup
 
     findings = checkup(workers=workers)
     for finding in findings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tts_lab.doctor.limited import Failed, Found, second_process
 
 NAME = "python3"
+PATIENCE = 600  # the limit of the process that asks is the one that counts
 ASK = "import json, sys, importlib.util as u; print(json.dumps([sys.prefix, bool(u.find_spec('tts_lab'))]))"
 REGISTER = (
     "With the project's python: python -m ipykernel install --sys-prefix. JUPYTER_PREFER_ENV_PATH=1 lets that one win "
@@ -37,7 +38,7 @@ def main() -> None:
     from jupyter_client.manager import start_new_kernel
 
     try:
-        manager, client = start_new_kernel(kernel_name=NAME)
+        manager, client = start_new_kernel(kernel_name=NAME, startup_timeout=PATIENCE)
     except NoSuchKernel:
         sys.exit(f"there is no kernel {NAME}")
     answers: list[str] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tts_lab.doctor import checkup
+from tts_lab.doctor.checkup import checkup
 from tts_lab.doctor.packages import versions
 from tts_lab.doctor.room import cores, memory
 
