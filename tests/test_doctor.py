@@ -119,6 +119,9 @@ def test_a_version_other_than_the_locked_one_is_named(tmp_path, monkeypatch):
     said, fix = packages.lock(path)
     assert f"numpy {np.__version__} (locked 1.0.0)" in said and "no-such-package missing" in said
     assert "torch" not in said and "elsewhere" not in said and "requirements.lock" in fix
+    path.write_text(lines[0])
+    assert packages.lock(path)[1] and "locked 1.0.0" in packages.lock(path, strict=False)[0]
+    assert packages.lock(path, strict=False)[1] == ""  # beside AWS's packages
     path.write_text(lines[1])
     monkeypatch.setattr(packages, "version", lambda name: "2.9.1+cpu")  # of another index, and the same
     assert packages.lock(path) == ("all 1 as locked", "")

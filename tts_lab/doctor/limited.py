@@ -51,7 +51,7 @@ def second_process(*arguments: str, seconds: float) -> str:
 def program(*command: str, seconds: float) -> str:
     """The same of any program. Raises `Failed`, too where it cannot be started."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PJRT_", "XLA_"))}
-    own |= {"PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    own |= {"PYTHONWARNINGS": "ignore"}
     try:
         running = subprocess.Popen(
             command, env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
