@@ -137,6 +137,7 @@ def test_without_a_published_voice_it_says_how_to_get_one(monkeypatch):
 
 
 def test_other_phonemes_than_the_known_ones_are_told(monkeypatch):
+    assert speech.espeak() == (f"en-us, de, pt-br speak as they should: {speech.SPOKEN['en-us'][1]}", "")
     monkeypatch.setitem(speech.SPOKEN, "de", ("Guten Morgen.", "ɡˈuːtən mˈɔʁɡən."))
     said, fix = speech.espeak()
     assert "de says 'Guten Morgen.' as ɡˈuːtən mˈɔɾɡən., not" in said and "piper-tts" in fix
