@@ -11,7 +11,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.cli.corpus import analyze, fetch, lint, prepare, recommend, review
-from tts_lab.cli.json_report import write_report
+from tts_lab.cli.health import diagnose, doctor
 from tts_lab.cli.listening import advise, average, evaluate
 from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, say, train
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
@@ -19,24 +19,7 @@ from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.flags import config_parser, underscored
 
-
-def doctor(json: Path | None = None) -> None:
-    """What is here: versions found and expected, devices, espeak, disk, and what to do about each gap.
-
-    Args:
-        json: also write the findings to this file.
-    """
-    from tts_lab.notebook import machine
-
-    findings = machine.checkup()
-    for finding in findings:
-        print(f"{'ok ' if finding['ok'] else 'GAP'} {finding['what']}: {finding['found']}", finding.get("fix") or "")
-    write_report(json, findings)
-    if not all(finding["ok"] for finding in findings):
-        raise UserError("see the lines marked GAP above; each says what to do")
-
-
-PLAIN = (doctor, analyze, recommend, review, adopt, inspect, evaluate, advise, export, say)
+PLAIN = (doctor, diagnose, analyze, recommend, review, adopt, inspect, evaluate, advise, export, say)
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)
 """Verbs that take a run's config, by `--config` and by flags."""
