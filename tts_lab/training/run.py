@@ -1,16 +1,11 @@
 """A run: its folder, and training from a config to the last checkpoint."""
 
-import json
 import logging
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from dataclasses import replace
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +28,7 @@ from tts_lab.training.data import CorpusData
 from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
@@ -84,7 +80,7 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     data = CorpusData(corpus, header.model, config, processes)
     writes = processes.rank == 0
     changes = _changes(config) if writes else []
-    say = _start_log(config, data) if writes else lambda _: None
+    say = _start_log(config, data, at.get("global_step", 0)) if writes else lambda _: None
     say("\n  ".join([data.describe(), *settings]))
 
     total, data.first_step = data.total_steps, at.get("global_step", 0)
@@ -223,10 +219,10 @@ def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None)
     return Checkpoint(model, corpus.frontend, {}, speakers, provenance=provenance)
 
 
-def _start_log(config: TrainConfig, data: CorpusData):
+def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
     config.save(config.run / "config.yaml")
-    (config.run / "environment.json").write_text(json.dumps(environment(), indent=1))
+    write_record(config.run, config.to_dict(), data.corpus, data.processes.world, from_step)
     shutil.copyfile(data.corpus.folder / "corpus.json", config.run / "corpus.json")
 
     def say(text: str) -> None:
@@ -235,19 +231,6 @@ def _start_log(config: TrainConfig, data: CorpusData):
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     return say
-
-
-def environment() -> dict[str, object]:
-    """The machine, the versions and the commit a run was made with."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpu_threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": git.stdout.strip() or None,
-        "packages": {d.metadata["Name"]: d.version for d in distributions()},
-    }
 
 
 def _quiet_libraries() -> None:
