@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from tts_lab.cli.corpus import analyze, fetch, lint, prepare, recommend, review
 from tts_lab.cli.json_report import write_report
 from tts_lab.cli.listening import advise, average, compare, evaluate
-from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, say, train
+from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, reproduce, say, train
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
@@ -36,7 +36,7 @@ def doctor(json: Path | None = None) -> None:
         raise UserError("see the lines marked GAP above; each says what to do")
 
 
-PLAIN = (doctor, analyze, recommend, review, adopt, inspect, evaluate, advise, compare, export, say)
+PLAIN = (doctor, analyze, recommend, review, adopt, inspect, evaluate, advise, compare, reproduce, export, say)
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)
 """Verbs that take a run's config, by `--config` and by flags."""

@@ -21,6 +21,7 @@ from tts_lab.devices.processes import LostProcessError, Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.training.bad_numbers import BadNumbers
 from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
@@ -32,7 +33,7 @@ from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
-from tts_lab.training.terminal import Terminal
+from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
@@ -126,7 +127,10 @@ def _fit(
     trainer = L.Trainer(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
-        callbacks=[*shown, *ending(config), *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps)],
+        callbacks=[
+            BadNumbers(config, last, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
+            *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps),
+        ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
@@ -227,8 +231,7 @@ def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
 
     def say(text: str) -> None:
         print(text, flush=True)
-        with open(config.run / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        log(config.run, text)
 
     return say
 
