@@ -35,6 +35,7 @@ from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
 from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
+from tts_lab.training.watch import Watch
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
@@ -119,11 +120,13 @@ def _fit(
 ) -> dict[str, Any]:
     """Train one stage to its end and write it to ``last``; returns the step and stage that checkpoint tells."""
     config, hardware, waiting = module.config, module.hardware, DataWait()
-    shown = [
-        Throughput(waiting, config.log_every), Terminal(),
-        Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data)),
-        CompileAlarm(hardware, config.recompile == "error"),
-    ] if loggers else []  # fmt: skip
+    shown = []
+    if loggers:
+        samples = Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data))
+        shown = [
+            Throughput(waiting, config.log_every), Terminal(), samples, Watch(config.run, config.log_every, samples),
+            CompileAlarm(hardware, config.recompile == "error"),
+        ]  # fmt: skip
     trainer = L.Trainer(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
