@@ -101,7 +101,7 @@ class BadNumbers(Callback):
             said.append(f"`tts-lab reproduce {file}` shows it again")
         if self.config.bad_numbers == "stop" or self.row == IN_A_ROW:
             self._stop(trainer, module, step, said)
-        module.halted = torch.zeros(()).to(module.hardware.torch)
+        module.let_go()
         left_out = f"it and the steps to {done - 1} were" if done - 1 > step else "it was"
         self._say(trainer, ". ".join([*said, f"bad_numbers is skip: {left_out} left out"]), aloud=True)
 

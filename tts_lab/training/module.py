@@ -46,7 +46,7 @@ class VitsTraining(L.LightningModule):
         self.hardware, self.steps_per_epoch = hardware or open_device(place.config.accelerator), steps_per_epoch
         self.out_of_patience = False  # the stage has ended before its last step
         self.measured: dict[str, Tensor] = {}  # by the last step; where it is computed, not read
-        self.halted = torch.zeros(()).to(self.hardware.torch)  # see `update`
+        self.let_go()
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor)
         products.choose(self, self.config.convolutions == "products")
@@ -77,6 +77,11 @@ class VitsTraining(L.LightningModule):
             values = self.hardware.processes.mean(torch.stack([value.cpu() for value in measured.values()]))
             self._log_on_host(dict(zip(measured, values, strict=True)) | rates | self.hardware.counters())
 
+    def let_go(self) -> None:
+        """Take steps, as at the beginning, after `update` has halted."""
+        # Not a scalar: a lazy device makes a constant of one that is uploaded as 0, and so another graph.
+        self.halted = torch.zeros(1).to(self.hardware.torch)
+
     def draws(self, step: int) -> int:
         """The seed of a step."""
         return self.config.seed * 1_000_003 + step
@@ -100,19 +105,19 @@ class VitsTraining(L.LightningModule):
 
         Args:
             optimizer_d: of the discriminators, used only where ``adversarial``.
-            halted: as the step before returned it, a scalar; left out, it went well.
+            halted: ``(1,)``, as the step before returned it; left out, it went well.
 
         Returns:
-            The terms of the last batch's losses and the gradients' norms, detached scalars; NaN for a term that was not
-            finite in an earlier batch. ``halted``: 1 where this step was not taken, 0 where it was.
+            The terms of the last batch's losses and the gradients' norms, detached scalars; infinity for a term that was
+            not finite in an earlier batch. ``halted``: 1 where this step was not taken, 0 where it was.
         """
         measured: dict[str, Tensor] = {}
         for batch in batches:
             terms = self.accumulate_gradients(batch, adversarial, 1 / len(batches))
-            measured = {name: term + (none_of(measured[name]) if measured else 0) for name, term in terms.items()}
+            measured = {name: term + alarm(measured[name]) if measured else term for name, term in terms.items()}
         optimizers = {"g": optimizer_g, "d": optimizer_d} if adversarial else {"g": optimizer_g}
         # All processes learn of a bad loss by the gradients that they share.
-        optimizer_g.param_groups[0]["params"][0].grad.add_(none_of(sum(measured.values())))
+        optimizer_g.param_groups[0]["params"][0].grad.add_(alarm(sum(measured.values())))
         norms = {
             f"grad_norm_{side}": self.hardware.reduce_and_clip(optimizer, self.config.clip)
             for side, optimizer in optimizers.items()
@@ -120,7 +125,7 @@ class VitsTraining(L.LightningModule):
         bad = torch.isfinite(sum(norms.values())).logical_not().float()
         halted = bad if halted is None else torch.maximum(bad, halted)
         for optimizer in optimizers.values():
-            optimizer.found_inf = halted  # PyTorch's name for: leave all as it is where this is 1
+            optimizer.found_inf = halted.squeeze()  # PyTorch's name for: leave all as it is where this is 1
             optimizer.step()
             optimizer.zero_grad()
         return measured | norms | {"halted": halted}
@@ -263,7 +268,7 @@ class VitsTraining(L.LightningModule):
             raise UserError(f"freeze: the generator has no part {name!r}; its parts are {parts}") from None
 
 
-def none_of(value: Tensor) -> Tensor:
-    """Zero, or NaN where ``value`` is not finite."""
-    # Zero times the value would be the same, but a compiler may think that it knows what that is.
-    return torch.where(torch.isfinite(value), 0.0, math.nan)
+def alarm(value: Tensor) -> Tensor:
+    """Zero, or infinity where ``value`` is not finite: what has it added is not finite either."""
+    # Not NaN: a step with a NaN written into it never equals itself, and would be traced forever (devices.replay).
+    return torch.where(torch.isfinite(value), 0.0, math.inf)

@@ -39,6 +39,7 @@ class Signs:
 
     def __init__(self) -> None:
         self.before = {name: deque(maxlen=BEFORE) for name in SPIKING}
+        self.joined = False
         self.right = self.rejected = 0
         self.formed = False
         self.samplings = 0
@@ -47,9 +48,14 @@ class Signs:
     def losses(self, row: Mapping[str, float]) -> list[str]:
         """What begins with a logged row of training terms: spikes, and discriminators that teach nothing."""
         said = []
+        joined = bool(row.get("adversarial"))
+        if joined != self.joined:  # what the generator is asked for is another thing from here on
+            self.joined = joined
+            for known in self.before.values():
+                known.clear()
         for name in SPIKING:
             value = row.get(name)
-            if value is None or not isfinite(value):
+            if not value or not isfinite(value):
                 continue
             before = np.array(self.before[name])
             self.before[name].append(value)
