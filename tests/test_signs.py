@@ -148,8 +148,8 @@ def test_a_run_says_what_it_sees(small_corpus, tmp_path, monkeypatch, capsys):
     train(
         TrainConfig(
             small_corpus, tmp_path, preset="tiny", batch_size=2, limit_utterances=4, buckets=1, max_steps=4,
-            log_every=2, sample_every=1, sample_clips=1, sentences=["A short one."], validate_every=100, checkpoint_every=100,
-            workers=0, keep=0, accelerator="cpu", freeze=["dec"], adversarial_from=100,
+            log_every=2, sample_every=1, sample_clips=1, sentences=["A short one."], validate_every=100,
+            checkpoint_every=100, workers=0, keep=0, accelerator="cpu", freeze=["dec"], adversarial_from=100,
         )
     )  # fmt: skip
     said = "warning: step 1: 2 of 2 samples are silent (-120 dB"

@@ -108,8 +108,8 @@ class VitsTraining(L.LightningModule):
             halted: ``(1,)``, as the step before returned it; left out, it went well.
 
         Returns:
-            The terms of the last batch's losses and the gradients' norms, detached scalars; infinity for a term that was
-            not finite in an earlier batch. ``halted``: 1 where this step was not taken, 0 where it was.
+            The terms of the last batch's losses and the gradients' norms, detached scalars; infinity for a term that
+            was not finite in an earlier batch. ``halted``: 1 where this step was not taken, 0 where it was.
         """
         measured: dict[str, Tensor] = {}
         for batch in batches:
