@@ -137,6 +137,10 @@ def test_skipping_leaves_all_as_it_was_and_goes_on(corpus, tmp_path, capsys):
     assert equal(before["state_dict"], after["state_dict"])
     for one, other in zip(before["optimizer_states"], after["optimizer_states"], strict=True):
         assert one["state"] and equal(one["state"], other["state"])
+    logged = [row["mel"] for row in read_metrics(tmp_path / "run" / "metrics.csv")]
+    assert [value == "" for value in logged] == [False, False, True, False], (
+        "a cell that would spoil a mean stays empty"
+    )
     end = weights(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert not equal(end, after["state_dict"]) and all(torch.isfinite(value).all() for value in end.values())
     assert equal(weights(tmp_path / "run" / f"bad-{step:06}.pt"), before["state_dict"])
@@ -225,7 +229,7 @@ def test_what_is_bad_again_and_again_stops_a_run_that_skips(corpus, tmp_path, mo
     monkeypatch.setattr(bad_numbers, "IN_A_ROW", 3)
     for utterance in Corpus.load(corpus).train:
         spoil(corpus, utterance.id)
-    with pytest.raises(BadNumbersError, match=r"step 2: .*bad for the 3th time in a row"):
+    with pytest.raises(BadNumbersError, match=r"step 2: .*the last of 3 in a row"):
         train(TrainConfig(corpus, tmp_path / "run", max_steps=9, bad_numbers="skip", **SETTINGS))
     assert len(list((tmp_path / "run").glob("bad-*.pt"))) == 3
 

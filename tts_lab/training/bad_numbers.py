@@ -142,7 +142,7 @@ class BadNumbers(Callback):
 
     def _stop(self, trainer: L.Trainer, module: VitsTraining, step: int, said: list[str]) -> None:
         if self.config.bad_numbers == "skip":
-            said.append(f"It is bad for the {IN_A_ROW}th time in a row, so skipping does not help")
+            said.append(f"It is the last of {IN_A_ROW} in a row, so skipping does not help")
         if step:
             rewind(trainer, module, step)
             trainer.save_checkpoint(self.last)

@@ -117,7 +117,8 @@ class VitsTraining(L.LightningModule):
             measured = {name: term + alarm(measured[name]) if measured else term for name, term in terms.items()}
         optimizers = {"g": optimizer_g, "d": optimizer_d} if adversarial else {"g": optimizer_g}
         # All processes learn of a bad loss by the gradients that they share.
-        optimizer_g.param_groups[0]["params"][0].grad.add_(alarm(sum(measured.values())))
+        first = next(p for p in optimizer_g.param_groups[0]["params"] if p.grad is not None)
+        first.grad.add_(alarm(sum(measured.values())))
         norms = {
             f"grad_norm_{side}": self.hardware.reduce_and_clip(optimizer, self.config.clip)
             for side, optimizer in optimizers.items()
