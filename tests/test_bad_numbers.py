@@ -3,14 +3,12 @@
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import own_environment
+from conftest import python
 
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.flat_adamw import FlatAdamW
@@ -108,12 +106,10 @@ def test_a_spoilt_clip_stops_the_run_with_the_checkpoint_of_the_step_before(corp
     for name in ("optimizer_states", "lr_schedulers", "loops"):
         assert equal(stopped[name], before[name]), name
     # Another process sees the same.
-    command = [sys.executable, "-m", "tts_lab.cli", "reproduce", str(file)]
-    shown = subprocess.run(command, env=own_environment(), capture_output=True, text=True, timeout=300)
-    assert shown.returncode == 0, shown.stderr
+    shown = "\n".join(reproduce(file).lines()) if every_step else python("-m", "tts_lab.cli", "reproduce", str(file))
     term = first_bad(load_safely(file)["terms"])
-    assert f"step {step}: the first bad term is {term} here, {term} in the run on cpu" in shown.stdout
-    assert f"audio: {clip}" in shown.stdout
+    assert f"step {step}: the first bad term is {term} here, {term} in the run on cpu" in shown
+    assert f"audio: {clip}" in shown
     # Mended, it goes on.
     shutil.move(kept, corpus / "audio" / kept.with_suffix(".npy").name)
     train(config)
