@@ -12,14 +12,16 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.cli.corpus import analyze, fetch, lint, prepare, recommend, review
 from tts_lab.cli.health import diagnose, doctor
-from tts_lab.cli.listening import advise, average, evaluate
-from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, say, train
+from tts_lab.cli.listening import advise, average, compare, evaluate
+from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, reproduce, say, train
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.flags import config_parser, underscored
 
-PLAIN = (doctor, diagnose, analyze, recommend, review, adopt, inspect, evaluate, advise, export, say)
+PLAIN = (
+    doctor, diagnose, analyze, recommend, review, adopt, inspect, evaluate, advise, compare, reproduce, export, say,
+)  # fmt: skip
 """Verbs whose flags are their arguments."""
 RUNS = (train, preflight, precompile)
 """Verbs that take a run's config, by `--config` and by flags."""

@@ -88,6 +88,28 @@ def advise(run: Path, plot: Path | None = None, json: Path | None = None) -> Non
     write_report(json, advice.to_dict())
 
 
+def compare(first: Path, second: Path, plot: Path | None = None, json: Path | None = None) -> None:
+    """Two runs beside one another: what differs in settings, environment, corpus and code, and who is ahead since when.
+
+    Args:
+        first: a run folder, at work or done.
+        second: another one.
+        plot: write the curves of both over each other as a picture (.png) there.
+        json: also write everything to this file.
+    """
+    from tts_lab.evaluation.compared import compare_runs
+
+    compared = compare_runs(first, second)
+    print("\n".join(compared.lines()))
+    if plot:
+        from tts_lab.corpus.wholefile import write_atomically
+        from tts_lab.notebook.compared_plot import compared_plot
+
+        write_atomically(plot, compared_plot(compared).png())
+        print(plot)
+    write_report(json, compared.to_dict())
+
+
 def average(checkpoints: list[Path], last: int | None = None, out: Path | None = None) -> None:
     """One checkpoint from several: the mean of their generators' weights, to be spoken with, exported, started from.
 

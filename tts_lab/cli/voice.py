@@ -44,6 +44,22 @@ def train(config: TrainConfig) -> None:
     run(config)
 
 
+def reproduce(file: Path, json: Path | None = None) -> None:
+    """A step whose numbers went bad, done again from the file the run wrote of it, and where it went bad first.
+
+    Args:
+        file: bad-STEP.pt in the run's folder.
+        json: also write what was found to this file.
+    """
+    from tts_lab.training.reproduce import reproduce as again
+
+    found = again(file)
+    print("\n".join(found.lines()))
+    write_report(json, found)
+    if not found.same:
+        raise UserError(f"{file}: the step did not go bad as it did in the run, which was on {found.device}")
+
+
 def preflight(
     config: TrainConfig,
     instance: str = "trn1.2xlarge",

@@ -30,6 +30,9 @@ class FlatAdamW(torch.optim.Optimizer):
         self.steps = 0
         self.gradient: Tensor | None = None
         self.numbers: Tensor | None = None
+        self.found_inf: Tensor | None = None
+        """As of PyTorch's fused optimizers: where this scalar is 1 a step leaves parameters and averages as they are.
+        It is counted all the same: the host does not know of it, and takes it off `steps` when it does."""
         self.master = self._joined(self.parameters)
         zeros = torch.zeros(self.master.shape)
         self.exp_avg, self.exp_avg_sq = (zeros.to(self.master.device, copy=True) for _ in range(2))
@@ -47,10 +50,12 @@ class FlatAdamW(torch.optim.Optimizer):
         if self.numbers is None:
             self.prepare()
         (decay, rate, root), (beta1, beta2) = self.numbers.unbind(), self.group["betas"]
-        gradient = self.gradient
-        self.exp_avg.lerp_(gradient, 1 - beta1)
-        self.exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        self.master.mul_(decay).sub_(rate * self.exp_avg / (self.exp_avg_sq.sqrt() / root + self.group["eps"]))
+        gradient, now = self.gradient, (self.exp_avg, self.exp_avg_sq, self.master)
+        average = self.exp_avg.lerp(gradient, 1 - beta1)
+        square = (self.exp_avg_sq * beta2).addcmul(gradient, gradient, value=1 - beta2)
+        moved = self.master * decay - rate * average / (square.sqrt() / root + self.group["eps"])
+        for kept, new in zip(now, (average, square, moved), strict=True):
+            kept.copy_(new if self.found_inf is None else torch.where(self.found_inf > 0, kept, new))
         for parameter, part in zip(self.parameters, self._parts(self.master), strict=True):
             parameter.copy_(part)
         self.gradient = self.numbers = None

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-DISCRIMINATORS = 6
-"""One scale and five period discriminators (`tts_lab.vits.discriminators`)."""
-BLIND, CONSTANT = 0.5 * DISCRIMINATORS, 1.0 * DISCRIMINATORS
+from tts_lab.training.signs import BLIND, DISCRIMINATORS, RIGHT
+
+CONSTANT = 1.0 * DISCRIMINATORS
+"""Their loss when they say 0, or 1, to everything; `BLIND`: a half."""
 SAME = 0.02
 """Share within which the loss must lie about a landmark, and scatter, to be called stuck on it."""
-RIGHT = 0.1 * BLIND
-"""Below this the discriminators are nearly always right."""
 FEWEST = 10
 """Logged steps with discriminators before anything is said of them."""
 

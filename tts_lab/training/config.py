@@ -1,6 +1,6 @@
 """The settings of a run: one typed dataclass, from YAML or JSON and flags, checked as a whole."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,6 +130,10 @@ class TrainConfig:
     sentences: list[str] = field(default_factory=lambda: list(DEFAULT_SENTENCES))
     """What the samples say: sentences that are not in the corpus."""
 
+    bad_numbers: Literal["stop", "skip"] = "stop"
+    """When a loss or a gradient is no finite number the step is not taken. stop: end the run there, with a checkpoint;
+    skip: go on with the next. Both write bad-STEP.pt into the run folder, which `tts-lab reproduce` shows again."""
+
     overfit_batches: int = 0
     """Debugging: repeat only the first so many batches; 0 for off. The losses must then fall fast."""
     limit_utterances: int = 0
@@ -232,6 +236,17 @@ class TrainConfig:
             f"reinitialise names {part} and freeze {frozen}: fresh weights that may not learn" for part, frozen in stuck
         ]
         return problems
+
+    @classmethod
+    def recorded(cls, content: dict[str, Any]) -> "TrainConfig":
+        """As ``to_dict`` wrote it, unchecked: what it names may be elsewhere by now. What it lacks is the default's."""
+        config = object.__new__(cls)
+        for known in fields(cls):
+            made = known.default_factory() if known.default_factory is not MISSING else known.default
+            setattr(config, known.name, content.get(known.name, made))
+        config.corpus, config.run = Path(content["corpus"]), Path(content["run"])
+        config.stages = [Stage(**stage) for stage in config.stages]
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to ``config.yaml``."""

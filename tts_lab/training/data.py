@@ -94,6 +94,16 @@ class TrainSteps(Dataset):
         rows = [row for i in range(self.config.accumulate) for row in self._plan(first + i).rows]
         return sum(self.utterances[i].samples for row in rows for i in row) / self.model.sample_rate
 
+    def ids(self, step: int) -> list[list[list[str]]]:
+        """Of each batch of a step the utterances of each row that is this process's."""
+        first, processes = step * self.config.accumulate, self.processes
+        found = []
+        for rows in (self._plan(first + i).rows for i in range(self.config.accumulate)):
+            count = len(rows) // processes.world
+            own = rows[processes.rank * count : (processes.rank + 1) * count]
+            found.append([[self.utterances[i].id for i in row] for row in own])
+        return found
+
     def _plan(self, number: int) -> buckets.BatchPlan:
         return self.schedule.batch(number % self.config.overfit_batches if self.config.overfit_batches else number)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ __all__ = ["COLUMNS", "MetricsCsv", "read_metrics"]
 
 
 class MetricsCsv(Logger):
-    """Lightning logger that appends to ``metrics.csv``; columns are fixed, cells not measured stay empty.
+    """Lightning logger that appends to ``metrics.csv``; columns are fixed, cells without a number stay empty.
 
     Lightning's own CSV logger deletes the file when a run is resumed. This one takes out only the rows of
     steps that will be done again, and gives the rows of an older version the columns it did not have.
@@ -48,7 +49,8 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        known = {name: f"{value:.6g}" for name, value in metrics.items() if name in COLUMNS and name != "epoch"}
+        numbers = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        known = {name: f"{value:.6g}" for name, value in numbers.items() if name in COLUMNS and name != "epoch"}
         if not known:
             return
         known |= {"epoch": round(step / self.steps_per_epoch, 4), "seconds": round(time.monotonic() - self.began, 2)}

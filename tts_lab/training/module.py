@@ -45,6 +45,8 @@ class VitsTraining(L.LightningModule):
         self.header, self.place, self.config = header, place, place.config
         self.hardware, self.steps_per_epoch = hardware or open_device(place.config.accelerator), steps_per_epoch
         self.out_of_patience = False  # the stage has ended before its last step
+        self.measured: dict[str, Tensor] = {}  # by the last step; where it is computed, not read
+        self.let_go()
         self.model_g = Synthesizer(header.model)
         self.model_d = Discriminators(header.model.discriminator_divisor, header.model.discriminator_gain)
         products.choose(self, self.config.convolutions == "products")
@@ -58,21 +60,31 @@ class VitsTraining(L.LightningModule):
     def training_step(self, batches: Sequence[Batch], _: int) -> None:
         """One update of generator and discriminators from ``config.accumulate`` batches."""
         # Every draw of a step depends on the seed, the step and the process alone: a resumed run draws the same.
-        batches = self.begin(batches, self.config.seed * 1_000_003 + self.global_step)
+        batches = self.begin(batches, self.draws(self.global_step))
         adversarial = self.is_adversarial(self.global_step)
         optimizer_g, optimizer_d = self.optimizers()
         rates = {"learning_rate_g": optimizer_g.param_groups[0]["lr"]}
         if adversarial:
             rates["learning_rate_d"] = optimizer_d.param_groups[0]["lr"]
         measured = self.hardware.compute(
-            self.update, batches, optimizer_g.optimizer, optimizer_d.optimizer, adversarial
+            self.update, batches, optimizer_g.optimizer, optimizer_d.optimizer, adversarial, self.halted
         )
+        self.halted, self.measured = measured.pop("halted"), measured
         optimizer_g.step()  # counted by Lightning as the run's; our strategy leaves it at that
         for schedule in self.lr_schedulers():
             schedule.step()
         if self.global_step % self.config.log_every == 0:
             values = self.hardware.processes.mean(torch.stack([value.cpu() for value in measured.values()]))
             self._log_on_host(dict(zip(measured, values, strict=True)) | rates | self.hardware.counters())
+
+    def let_go(self) -> None:
+        """Take steps, as at the beginning, after `update` has halted."""
+        # Not a scalar: a lazy device makes a constant of one that is uploaded as 0, and so another graph.
+        self.halted = torch.zeros(1).to(self.hardware.torch)
+
+    def draws(self, step: int) -> int:
+        """The seed of a step."""
+        return self.config.seed * 1_000_003 + step
 
     def is_adversarial(self, step: int) -> bool:
         """Whether the discriminators take part: they have joined, and something that makes audio is trained."""
@@ -83,21 +95,41 @@ class VitsTraining(L.LightningModule):
         with self.hardware.autocast(self.config.precision):
             return self.model_g.score(batch)
 
-    def update(self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True) -> dict[str, Tensor]:
+    def update(
+        self, batches: Sequence[Batch], optimizer_g, optimizer_d, adversarial: bool = True, halted: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """All of a step that the device computes.
+
+        A step whose losses or gradients are not all finite is not taken: parameters and optimizers stay as they are,
+        and from then on, until the host has looked (`BadNumbers`), no step is.
 
         Args:
             optimizer_d: of the discriminators, used only where ``adversarial``.
+            halted: ``(1,)``, as the step before returned it; left out, it went well.
 
         Returns:
-            The terms of the last batch's losses and the gradients' norms, detached scalars.
+            The terms of the last batch's losses and the gradients' norms, detached scalars; infinity for a term that
+            was not finite in an earlier batch. ``halted``: 1 where this step was not taken, 0 where it was.
         """
+        measured: dict[str, Tensor] = {}
         for batch in batches:
-            measured = self.accumulate_gradients(batch, adversarial, 1 / len(batches))
-        measured["grad_norm_g"] = self._update(optimizer_g)
-        if adversarial:
-            measured["grad_norm_d"] = self._update(optimizer_d)
-        return measured
+            terms = self.accumulate_gradients(batch, adversarial, 1 / len(batches))
+            measured = {name: term + alarm(measured[name]) if measured else term for name, term in terms.items()}
+        optimizers = {"g": optimizer_g, "d": optimizer_d} if adversarial else {"g": optimizer_g}
+        # All processes learn of a bad loss by the gradients that they share.
+        first = next(p for p in optimizer_g.param_groups[0]["params"] if p.grad is not None)
+        first.grad.add_(alarm(sum(measured.values())))
+        norms = {
+            f"grad_norm_{side}": self.hardware.reduce_and_clip(optimizer, self.config.clip)
+            for side, optimizer in optimizers.items()
+        }
+        bad = torch.isfinite(sum(norms.values())).logical_not().float()
+        halted = bad if halted is None else torch.maximum(bad, halted)
+        for optimizer in optimizers.values():
+            optimizer.found_inf = halted.squeeze()  # PyTorch's name for: leave all as it is where this is 1
+            optimizer.step()
+            optimizer.zero_grad()
+        return measured | norms | {"halted": halted}
 
     def accumulate_gradients(self, batch: Batch, adversarial: bool = True, share: float = 1.0) -> dict[str, Tensor]:
         """Forward and backward of one batch: adds ``share`` times its gradients to the parameters'.
@@ -216,17 +248,14 @@ class VitsTraining(L.LightningModule):
         self._seed(seed)
         return [replace(batch, path=path) for batch, path in zip(batches, paths, strict=True)]
 
-    def _seed(self, number: int) -> None:
-        """Seed all draws with ``number``, and with this process's rank, whose rows are not the others'."""
+    def own_seed(self, number: int) -> int:
+        """``number`` with this process's rank, whose rows are not the others'."""
         processes = self.hardware.processes
-        self.hardware.seed((number * processes.world + processes.rank) % 2**63)
+        return (number * processes.world + processes.rank) % 2**63
 
-    def _update(self, optimizer) -> Tensor:
-        """One optimizer step; returns the norm the gradients had before clipping."""
-        norm = self.hardware.reduce_and_clip(optimizer, self.config.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        return norm
+    def _seed(self, number: int) -> None:
+        """Seed all draws with ``number``, as this process's own."""
+        self.hardware.seed(self.own_seed(number))
 
     def _log_on_host(self, values: dict[str, Tensor | float]) -> None:
         """Give Lightning tensors of the host: of a number it makes one on the device, and computes with it there."""
@@ -238,3 +267,9 @@ class VitsTraining(L.LightningModule):
         except AttributeError:
             parts = ", ".join(name for name, _ in self.model_g.named_children())
             raise UserError(f"freeze: the generator has no part {name!r}; its parts are {parts}") from None
+
+
+def alarm(value: Tensor) -> Tensor:
+    """Zero, or infinity where ``value`` is not finite: what has it added is not finite either."""
+    # Not NaN: a step with a NaN written into it never equals itself, and would be traced forever (devices.replay).
+    return torch.where(torch.isfinite(value), 0.0, math.inf)

@@ -80,7 +80,8 @@ def _stage(module: VitsTraining, data: CorpusData) -> tuple[dict[str, Part], Cou
         adversarial = module.is_adversarial(step)
         name = f"train-{steps.shapes(step)}" + ("" if adversarial else "-without-discriminators")
         if name not in parts:
-            parts[name] = Part(module.update, True, (aligned(steps[step], name, True), *optimizers, adversarial))
+            inputs = aligned(steps[step], name, True), *optimizers, adversarial, module.halted
+            parts[name] = Part(module.update, True, inputs)
         runs[name] += 1
     for number in range(len(validation)):
         name = f"validate-{validation.shapes(number)}"

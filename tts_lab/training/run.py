@@ -1,16 +1,11 @@
 """A run: its folder, and training from a config to the last checkpoint."""
 
-import json
 import logging
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from dataclasses import replace
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ from tts_lab.devices.processes import LostProcessError, Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.training.bad_numbers import BadNumbers
 from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
@@ -33,11 +29,13 @@ from tts_lab.training.data import CorpusData
 from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
-from tts_lab.training.terminal import Terminal
+from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
+from tts_lab.training.watch import Watch
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
@@ -84,7 +82,7 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
     data = CorpusData(corpus, header.model, config, processes)
     writes = processes.rank == 0
     changes = _changes(config) if writes else []
-    say = _start_log(config, data) if writes else lambda _: None
+    say = _start_log(config, data, at.get("global_step", 0)) if writes else lambda _: None
     say("\n  ".join([data.describe(), *settings]))
 
     total, data.first_step = data.total_steps, at.get("global_step", 0)
@@ -122,15 +120,20 @@ def _fit(
 ) -> dict[str, Any]:
     """Train one stage to its end and write it to ``last``; returns the step and stage that checkpoint tells."""
     config, hardware, waiting = module.config, module.hardware, DataWait()
-    shown = [
-        Throughput(waiting, config.log_every), Terminal(),
-        Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data)),
-        CompileAlarm(hardware, config.recompile == "error"),
-    ] if loggers else []  # fmt: skip
+    shown = []
+    if loggers:
+        samples = Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data))
+        shown = [
+            Throughput(waiting, config.log_every), Terminal(), samples, Watch(config.run, config.log_every, samples),
+            CompileAlarm(hardware, config.recompile == "error"),
+        ]  # fmt: skip
     trainer = L.Trainer(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
-        callbacks=[*shown, *ending(config), *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps)],
+        callbacks=[
+            BadNumbers(config, last, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
+            *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps),
+        ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
@@ -223,31 +226,17 @@ def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None)
     return Checkpoint(model, corpus.frontend, {}, speakers, provenance=provenance)
 
 
-def _start_log(config: TrainConfig, data: CorpusData):
+def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
     config.save(config.run / "config.yaml")
-    (config.run / "environment.json").write_text(json.dumps(environment(), indent=1))
+    write_record(config.run, config.to_dict(), data.corpus, data.processes.world, from_step)
     shutil.copyfile(data.corpus.folder / "corpus.json", config.run / "corpus.json")
 
     def say(text: str) -> None:
         print(text, flush=True)
-        with open(config.run / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        log(config.run, text)
 
     return say
-
-
-def environment() -> dict[str, object]:
-    """The machine, the versions and the commit a run was made with."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpu_threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": git.stdout.strip() or None,
-        "packages": {d.metadata["Name"]: d.version for d in distributions()},
-    }
 
 
 def _quiet_libraries() -> None:

@@ -15,6 +15,7 @@ from tts_lab.training import alignments
 from tts_lab.training.clips import Clip, free_running, spoken, teacher_forced
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.loggers import log_audio, log_picture
+from tts_lab.training.signs import decibels
 from tts_lab.vits.synthesizer import Synthesizer
 
 
@@ -35,6 +36,9 @@ class Samples(Callback):
 
     def __init__(self, config: TrainConfig, frontend: Frontend, clips: list[Clip]) -> None:
         self.config, self.folder, self.clips = config, config.run, clips
+        self.made_at: int | None = None  # steps done when samples were made last; scores and loudness are of those
+        self.scores: dict[str, float] = {}
+        self.loudness: dict[str, float] = {}  # of what was spoken freely, in dB
         self.ids = [frontend.encode(sentence).ids for sentence in config.sentences]
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -60,9 +64,12 @@ class Samples(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         module.eval()
         model = on_host(module.model_g)
+        self.made_at, self.scores, self.loudness = trainer.global_step, {}, {}
         for number, ids in enumerate(self.ids):
             torch.manual_seed(number)
-            self._keep(trainer, module, str(number), spoken(model, ids).audio, folder)
+            audio = spoken(model, ids).audio
+            self.loudness[str(number)] = decibels(audio)
+            self._keep(trainer, module, str(number), audio, folder)
         aligned = []
         for number, clip in enumerate(self.clips):
             torch.manual_seed(number)
@@ -71,6 +78,7 @@ class Samples(Callback):
             free = free_running(model, clip)
             self._keep(trainer, module, f"forced-{number}", forced.audio, folder)
             self._keep(trainer, module, f"free-{number}", free.audio, folder)
+            self.loudness[f"free-{number}"] = decibels(free.audio)
             aligned.append(alignments.Aligned(clip.text, clip.symbols, forced.durations, free.durations))
         if aligned:
             self._score(trainer, module, aligned)
@@ -78,6 +86,7 @@ class Samples(Callback):
 
     def _score(self, trainer: L.Trainer, module: L.LightningModule, aligned: list[alignments.Aligned]) -> None:
         scores, row = alignments.mean_scores(aligned), max(0, trainer.global_step - 1)
+        self.scores = scores
         for logger in trainer.loggers:
             logger.log_metrics(scores, row)
         spectrogram = module.header.model.spectrogram

@@ -1,11 +1,18 @@
-"""Progress of a run, for who watches it."""
+"""Progress of a run and its log, for who watches it."""
 
 import sys
 import time
+from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn
+
+
+def log(run: Path, text: str) -> None:
+    """Add to the run's log.txt, with the time."""
+    with open(run / "log.txt", "a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
 class Terminal(Callback):
