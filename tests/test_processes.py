@@ -175,9 +175,7 @@ def test_torchrun_names_the_process_and_nothing_else_does(monkeypatch):
 
 def test_each_process_draws_for_itself_and_a_single_one_as_ever():
     def seeded(number: int, *place: int) -> int:
-        hardware = SimpleNamespace(processes=Processes(*place), seed=torch.manual_seed)
-        VitsTraining._seed(SimpleNamespace(hardware=hardware), number)
-        return torch.initial_seed()
+        return VitsTraining.own_seed(SimpleNamespace(hardware=SimpleNamespace(processes=Processes(*place))), number)
 
     assert seeded(1234 * 1_000_003 + 7) == 1234 * 1_000_003 + 7
     seeds = [seeded(1234 * 1_000_003 + step, rank, 32) for step in range(50) for rank in range(32)]

@@ -105,7 +105,7 @@ def test_a_stage_without_patience_left_gives_way_to_the_next(small_corpus, tmp_p
     train(config)
     # Validations after 2, 4 and 6 steps: one to compare with, and two that are no better. Then 2 tenths of 30.
     said = capsys.readouterr().out
-    assert "step 6: val_mel falls no more" in said and "done: step 12 " in said
+    assert "step 6: val_mel becomes no better" in said and "done: step 12 " in said
     train(config)
     assert "at step 12, where the run asks to end" in capsys.readouterr().out
 

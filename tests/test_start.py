@@ -19,10 +19,11 @@ from tts_lab.training.run import train
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.best import NAME
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.export import export, load_generator
 from tts_lab.voices.inspection import inspect
-from tts_lab.voices.start import BEST, find_start
+from tts_lab.voices.start import find_start
 from tts_lab.voices.symbols import NOISE, symbol_map
 from tts_lab.voices.warm_start import EMBEDDING, warm_start
 
@@ -240,12 +241,12 @@ def test_a_runs_best_is_the_best_by_its_own_measure(tmp_path):
         find_start(tmp_path / "run")
 
 
-@pytest.mark.parametrize("keep_by", ["val_mel", "val_kl"])
+@pytest.mark.parametrize("keep_by", ["val_mel", "val_kl", "val_mos"])
 def test_the_names_of_the_best_are_read_as_the_trainer_writes_them(keep_by, small_corpus, tmp_path):
     config = TrainConfig(small_corpus, tmp_path, preset="tiny", **(QUICK | {"keep": 1, "keep_by": keep_by}))
     best = best_and_last(config, tmp_path / "last.ckpt")[1]
     name = Path(best.format_checkpoint_name({"step": torch.tensor(9), keep_by: torch.tensor(-0.25)})).name
-    assert BEST.match(name).groups() == (keep_by, "-0.2500")
+    assert NAME.match(name).groups() == (keep_by, "-0.2500")
 
 
 def test_a_run_starts_from_a_run_and_resumes_without_it(run, duo, tmp_path, capsys):

@@ -60,6 +60,7 @@ def main(lowering: str, folder: Path, out: Path, **settings: Any) -> None:
     states, counts = {0: {name: value.cpu().clone() for name, value in module.state_dict().items()}}, []
     for step in range(1, 11):
         terms = hardware.compute(module.update, module.begin(batch, step), *optimizers)
+        assert not float(terms.pop("halted").cpu())
         counts.append(hardware.counters())
         if step in (1, 10):
             states[step] = {name: value.cpu().clone() for name, value in module.state_dict().items()} | {

@@ -5,6 +5,7 @@ from pathlib import Path
 from tts_lab.cli.json_report import write_report
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
+from tts_lab.voices.best import HEARD
 
 
 def adopt(voice: str, cache: Path = Path("build/voices"), posterior_steps: int | None = None) -> None:
@@ -41,7 +42,12 @@ def train(config: TrainConfig) -> None:
     """Corpus to run: train, or go on with, the voice that the config describes."""
     from tts_lab.training.run import train as run
 
-    run(config)
+    judge = None
+    if config.keep_by == HEARD:
+        from tts_lab.evaluation.metrics import judge_of_naturalness
+
+        judge = judge_of_naturalness()
+    run(config, judge)
 
 
 def reproduce(file: Path, json: Path | None = None) -> None:

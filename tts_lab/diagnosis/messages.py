@@ -28,9 +28,12 @@ MESSAGES = (
         said=r"\bloss\w*\b.{0,40}\b(nan|inf)\b|\b(nan|inf)\b.{0,40}\b(loss|gradient|grad)\w*\b|returned nan values|"
              r"non-finite|not finite|\b(mel|kl|loss_[gd]|grad_norm_[gd]|duration)[ :=]+(nan|-?inf)\b",
         shown=signs.not_a_number,
-        means="A number overflowed, or something was divided by zero or had the logarithm of nothing taken. From "
-              "there on every weight is spoilt: later checkpoints of this run are worthless, earlier ones are not.",
+        means="A number overflowed, or something was divided by zero or had the logarithm of nothing taken. A run of "
+              "tts_lab takes no such step; in other trainers every weight is spoilt from there on, and of their "
+              "checkpoints only the earlier ones are worth anything.",
         tries=(
+            ("`tts-lab reproduce bad-STEP.pt`, the file in the run's folder: it names the first bad term, the part of "
+             "the model and the recordings.", FREE),
             ("Go back: give `--resume` a checkpoint from before the first bad step.", "time: the steps since then"),
             ("Set clip to 5 or so, on the order of the usual grad_norm_g, and halve learning_rate.",
              "time: slower progress; quality: none lost"),

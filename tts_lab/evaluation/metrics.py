@@ -11,7 +11,7 @@ import importlib
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -76,6 +76,12 @@ def mos(wavs: Sequence[Path]) -> float:
     with torch.inference_mode():
         scores = [float(model(torch.from_numpy(load_audio(wav, MODEL_RATE))[None])) for wav in wavs]
     return float(np.mean(scores))
+
+
+def judge_of_naturalness() -> Callable[[Sequence[Path]], float]:
+    """`mos`, its model loaded: where it is not installed that is said now and not at the first wav."""
+    _distillmos()
+    return mos
 
 
 def similarity(wavs: Sequence[Path], human_wavs: Sequence[Path]) -> float:

@@ -88,14 +88,14 @@ class BadNumbers(Callback):
         if not self._due(done, module):
             return
         steps, self.steps = self.steps, []
-        if not float(module.halted):
+        if not float(module.halted.cpu()):  # read by a copy: a value asked for by itself is a fallback on XLA
             self.row = 0
             return
-        at = next(n for n, (_, _, halted) in enumerate(steps) if float(halted))
+        at = next(n for n, (_, _, halted) in enumerate(steps) if float(halted.cpu()))
         self.row = self.row + 1 if at == 0 else 1
         step, terms, _ = steps[at]
         _take_off(trainer, module, [number for number, _, _ in steps[at:]])
-        bad = self._describe(trainer, step, {name: float(value) for name, value in terms.items()})
+        bad = self._describe(trainer, step, {name: float(value.cpu()) for name, value in terms.items()})
         said = [bad.words]
         if file := self._write(trainer, module, bad, said):
             said.append(f"`tts-lab reproduce {file}` shows it again")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_lab.training.config import VALIDATED
+from tts_lab.voices.best import HEARD
 
 ALIGNMENT = (  # see tts_lab.analysis.alignment: the recordings' alignments, that of free speech, and both compared
     "align_diagonality", "align_skipped", "align_stretched", "align_end",
@@ -12,7 +13,7 @@ ALIGNMENT = (  # see tts_lab.analysis.alignment: the recordings' alignments, tha
 )  # fmt: skip
 COLUMNS = (
     "step", "epoch", "seconds", "loss_g", "loss_d", "mel", "kl", "duration", "adversarial", "feature",
-    "grad_norm_g", "grad_norm_d", "learning_rate_g", "learning_rate_d", *VALIDATED, *ALIGNMENT,
+    "grad_norm_g", "grad_norm_d", "learning_rate_g", "learning_rate_d", *VALIDATED, HEARD, *ALIGNMENT,
     "steps_per_second", "audio_per_second", "data_wait",  # see tts_lab.training.throughput
     "graphs_compiled", "fallbacks", "steps_traced", "host_seconds", "core_utilization", "device_bytes", "host_bytes",
     "numerical_errors", "other_errors", "latency_p50", "latency_p99", "ecc_uncorrected",  # see tts_lab.devices.monitor

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tts_lab.errors import UserError
+from tts_lab.voices.best import HEARD
 
 VALIDATED = ("val_mel", "val_kl", "val_duration")  # what a validation measures; all are better smaller
 DEFAULT_SENTENCES = [
@@ -99,7 +100,7 @@ class TrainConfig:
     patience: int | None = None
     """Validations in a row without a better `keep_by` after which the run, or its stage, ends; left out: never."""
     least_gain: float = 0.002
-    """For `patience`: a validation is better when `keep_by` is lower by more than this."""
+    """For `patience`: a validation is better when `keep_by` is better by more than this."""
     precision: Literal["32", "bf16", "auto"] = "32"
     """bf16 runs the convolutions in bfloat16; spectra, flows and losses stay in float32. auto: where it is native."""
 
@@ -120,7 +121,8 @@ class TrainConfig:
     keep: int = 3
     """Checkpoints kept by ``keep_by``, besides the last."""
     keep_by: str = "val_mel"
-    """What they are kept by: val_mel, val_kl or val_duration, the smallest."""
+    """What they are kept by: val_mel, val_kl or val_duration, the smallest; or val_mos, how natural `sentences` sound
+    (DistillMOS, of the `eval` extra), the greatest. Named here it is measured at every validation."""
     keep_steps: list[int] = field(default_factory=list)
     """Steps whose checkpoints are kept whatever their score."""
     log_every: int = 10
@@ -188,8 +190,10 @@ class TrainConfig:
                 f"keep_by is {self.keep_by}: generator and discriminators pull it both ways, so its fall or rise does "
                 f"not tell how good the voice is; take {' or '.join(VALIDATED)}"
             )
-        elif self.keep_by not in VALIDATED:
-            problems.append(f"keep_by is {self.keep_by!r}: a validation measures {', '.join(VALIDATED)}")
+        elif self.keep_by not in (*VALIDATED, HEARD):
+            problems.append(f"keep_by is {self.keep_by!r}: a validation measures {', '.join(VALIDATED)} and {HEARD}")
+        elif self.keep_by == HEARD and not self.sentences:
+            problems.append(f"keep_by is {HEARD}, and sentences is empty: there is nothing to hear")
         problems += missing(self.loggers)
         if self.least_gain < 0:
             problems.append(f"least_gain is {self.least_gain}; it must not be negative")

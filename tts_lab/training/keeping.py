@@ -6,6 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from tts_lab.training.config import TrainConfig
+from tts_lab.voices.best import direction, name_format
 
 
 class KeepSteps(Callback):
@@ -31,7 +32,7 @@ def ending(config: TrainConfig) -> list[Ending]:
     """What ends a stage before its last step, if anything is asked to."""
     if config.patience is None:
         return []
-    return [Ending(config.keep_by, config.least_gain, config.patience)]
+    return [Ending(config.keep_by, config.least_gain, config.patience, mode=direction(config.keep_by))]
 
 
 def best_and_last(config: TrainConfig, last: Path) -> list[ModelCheckpoint]:
@@ -42,7 +43,7 @@ def best_and_last(config: TrainConfig, last: Path) -> list[ModelCheckpoint]:
         save_top_k=1, save_on_train_epoch_end=False,
     )  # fmt: skip
     best = ModelCheckpoint(
-        folder, filename=f"best-{{step}}-{{{config.keep_by}:.4f}}", monitor=config.keep_by, mode="min",
+        folder, filename=name_format(config.keep_by), monitor=config.keep_by, mode=direction(config.keep_by),
         save_top_k=config.keep, enable_version_counter=False,
     )  # fmt: skip
     return [latest, best] if config.keep else [latest]

@@ -128,6 +128,7 @@ class VitsTraining(L.LightningModule):
         for optimizer in optimizers.values():
             optimizer.found_inf = halted.squeeze()  # PyTorch's name for: leave all as it is where this is 1
             optimizer.step()
+            optimizer.found_inf = None  # what is held here a lazy device would have to hand out after every step
             optimizer.zero_grad()
         return measured | norms | {"halted": halted}
 

@@ -26,6 +26,7 @@ from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
+from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
@@ -36,16 +37,21 @@ from tts_lab.training.stages import next_place
 from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.training.watch import Watch
+from tts_lab.voices.best import HEARD
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
 
 
-def train(config: TrainConfig) -> Path | None:
+def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
     """Train as ``config`` says, resuming where the run folder's newest checkpoint stands.
 
     Under ``neuron_parallel_compile``, which collects graphs and lets nothing compute, each graph of the run is
     shown once and nothing is written.
+
+    Args:
+        judge: of naturalness, asked at every validation where ``keep_by`` is val_mos. It is brought along, for
+            training knows no evaluation.
 
     Returns:
         The last checkpoint, ``run/checkpoints/last.ckpt``, or None after a rehearsal.
@@ -53,18 +59,20 @@ def train(config: TrainConfig) -> Path | None:
     Raises:
         UserError: anything the person can mend, before the first step wherever it can be known then.
     """
+    if config.keep_by == HEARD and judge is None:
+        raise UserError(f"keep_by is {HEARD}: nobody listens here. Start the run by `tts-lab train`")
     _quiet_libraries()
     keep_freed_memory()
     config = replace(config, accelerator=find_accelerator(config.accelerator))
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
     hardware = open_device(config.accelerator, config.replay)
-    last = _train(config, hardware, settings)
+    last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None)
     hardware.processes.leave()
     return last
 
 
-def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path | None:
+def _train(config: TrainConfig, hardware: Device, settings: list[str], judge: Judge | None) -> Path | None:
     checkpoints, processes = config.run / "checkpoints", hardware.processes
     resume = processes.broadcast(_resume_from(config, checkpoints))  # rank 0's choice, for it writes them
     corpus = Corpus.load(config.corpus)
@@ -107,23 +115,29 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str]) -> Path |
         if place.count > 1:
             say(str(place))
         data.total_steps = place.end
-        reached = _fit(module, data, resume, last, loggers)
+        reached = _fit(module, data, resume, last, loggers, judge)
         if module.out_of_patience:
-            say(f"step {reached['global_step']}: {config.keep_by} falls no more; this stage ends")
+            say(f"step {reached['global_step']}: {config.keep_by} becomes no better; this stage ends")
         place, resume, data.first_step = next_place(config, total, reached), last, reached["global_step"]
     say(f"done: step {data.first_step} after {time.monotonic() - began:.0f} s; last checkpoint {last}")
     return last
 
 
 def _fit(
-    module: VitsTraining, data: CorpusData, resume: Path | None, last: Path, loggers: list[Logger] | bool
+    module: VitsTraining,
+    data: CorpusData,
+    resume: Path | None,
+    last: Path,
+    loggers: list[Logger] | bool,
+    judge: Judge | None,
 ) -> dict[str, Any]:
     """Train one stage to its end and write it to ``last``; returns the step and stage that checkpoint tells."""
     config, hardware, waiting = module.config, module.hardware, DataWait()
-    shown = []
+    frontend = Frontend.from_dict(data.corpus.frontend)
+    shown = [Hearing(config, frontend, judge)] if judge else []
     if loggers:
-        samples = Samples(config, Frontend.from_dict(data.corpus.frontend), chosen_clips(data))
-        shown = [
+        samples = Samples(config, frontend, chosen_clips(data))
+        shown += [
             Throughput(waiting, config.log_every), Terminal(), samples, Watch(config.run, config.log_every, samples),
             CompileAlarm(hardware, config.recompile == "error"),
         ]  # fmt: skip

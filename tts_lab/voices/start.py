@@ -1,7 +1,6 @@
 """Where a run starts: from nothing, a published voice, a checkpoint or another run. One setting says which."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ from piper.download_voices import VOICE_PATTERN
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voices import best
 from tts_lab.voices.adopt import adopt, read_voice
 from tts_lab.voices.catalogue import BUNDLED, find_voice
 from tts_lab.voices.checkpoints import Checkpoint, newest_checkpoint, read_checkpoint
@@ -20,9 +20,6 @@ from tts_lab.voices.distill import DistillSettings
 SCRATCH = "scratch"
 USUAL = "val_mel"
 """By which the checkpoints of a run are kept where it does not say otherwise."""
-
-BEST = re.compile(r"^best-step=\d+-(\w+)=(-?\d+\.\d+)\.ckpt$")
-"""Names of a run's best checkpoints: by which measure, and its value (`tts_lab.training.keeping`)."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +89,15 @@ def model_sizes(preset: str | None, source: ModelConfig | None, corpus: Corpus) 
 def _of_run(run: Path) -> tuple[Path, str]:
     """A run's checkpoint to start from, and why this one."""
     folder = run / "checkpoints" if (run / "checkpoints").is_dir() else run
-    kept = [(path, *name.groups()) for path in folder.glob("*.ckpt") if (name := BEST.match(path.name))]
+    kept = [(path, *name.groups()) for path in folder.glob("*.ckpt") if (name := best.NAME.match(path.name))]
     measures = {by for _, by, _ in kept}
     keep_by = _keep_by(folder) or (measures.pop() if len(measures) == 1 else USUAL)
     measure = keep_by.replace("val_", "validation ")
     scores = {path: float(score) for path, by, score in kept if by == keep_by}
     if scores:
-        best = min(scores, key=lambda path: (scores[path], path.name))
-        return best, f"its best by {measure} ({scores[best]})"
+        worth = -1 if best.direction(keep_by) == "max" else 1
+        path = min(scores, key=lambda path: (worth * scores[path], path.name))
+        return path, f"its best by {measure} ({scores[path]})"
     last = folder / "last.ckpt"
     if last.is_file():
         return last, f"its last checkpoint, for it kept none by {measure}"
