@@ -39,7 +39,9 @@ class HostDevice:
         return torch.autocast(self.torch.type, torch.bfloat16, enabled=precision == "bf16")
 
     def adamw(self, parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, fused=True, **settings)  # one pass over memory
+        optimizer = torch.optim.AdamW(parameters, fused=True, **settings)  # one pass over memory
+        optimizer.register_load_state_dict_pre_hook(_fused)
+        return optimizer
 
     def reduce_and_clip(self, optimizer: torch.optim.Optimizer, limit: float | None) -> Tensor:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -65,3 +67,8 @@ class HostDevice:
         joined /= self.processes.world
         pieces = joined.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [p.view(g.shape) for p, g in zip(pieces, gradients, strict=True)])
+
+
+def _fused(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a run that was elsewhere: its form of AdamW would else replace this one's."""
+    return state | {"param_groups": [group | {"fused": True} for group in state["param_groups"]]}
