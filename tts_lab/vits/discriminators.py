@@ -85,7 +85,8 @@ class Discriminators(nn.Module):
         """
         if real.device.type == "xla":
             normalise_together(self)
-        pairs = [discriminator(real * self.gain, generated * self.gain) for discriminator in self.discriminators]
+        louder = real * self.gain, generated * self.gain
+        pairs = [discriminator(*louder) for discriminator in self.discriminators]
         (real_scores, real_features), (generated_scores, generated_features) = (
             zip(*side, strict=True) for side in zip(*pairs, strict=True)
         )
