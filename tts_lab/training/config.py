@@ -46,7 +46,7 @@ class TrainConfig:
     run: Path = Path("run")
     """Folder the run writes: config, metrics, samples, checkpoints."""
 
-    preset: Literal["tiny", "x-low", "medium", "high"] | None = None
+    preset: Literal["tiny", "x-low", "low", "medium", "high"] | None = None
     """Size of the model; left out, that of what it starts from, or medium."""
     start_from: str | Path = "scratch"
     """scratch, a voice (NAME.onnx, or a name Piper publishes), a checkpoint (ours or Piper's), or a run's folder."""
@@ -58,6 +58,9 @@ class TrainConfig:
     """Folder of voices that were started from: they are adopted once."""
     warm_start_threshold: float = 0.5
     """Refuse a start that fills less than this share of the generator, the parts of `reinitialise` aside."""
+    match_pace: bool = False
+    """Before the first step, shift all durations that the voice predicts by one factor, so that it says the corpus's
+    texts in the time of its recordings. The rhythm stays the start's until the duration predictor is trained."""
     reinitialise: list[str] = field(default_factory=list)
     """Parts of the generator that start fresh, whatever the start holds, named as for `freeze`."""
     freeze: list[str] = field(default_factory=list)

@@ -39,6 +39,7 @@ from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.training.watch import Watch
 from tts_lab.voices.best import HEARD
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
+from tts_lab.voices.pace import match_pace
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
 
@@ -111,6 +112,9 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str], judge: Ju
                 config.start_speaker, config.reinitialise, corpus.symbol_counts(),
             )  # fmt: skip
             say(f"starting from {start.words}\n{done}")
+            if config.match_pace:
+                heard = [utterance for utterance in data.utterances if utterance.split == "train"]
+                say(f"pace: all durations times {match_pace(module.model_g, heard, corpus.speakers):.2f}")
             source = None  # the next stage starts from this one
         if place.count > 1:
             say(str(place))

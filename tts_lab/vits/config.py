@@ -102,6 +102,8 @@ PRESETS: dict[str, ModelConfig] = {
         posterior_layers=2, flows=2, flow_layers=1, discriminator_divisor=16, sample_rate=16000,
     ),
     "x-low": ModelConfig(inter_channels=96, hidden_channels=96, filter_channels=384, sample_rate=16000),
+    # Medium's sizes at 16 kHz. It may start from a medium voice, to which recordings then sound slower and deeper.
+    "low": ModelConfig(sample_rate=16000),
     "medium": ModelConfig(),
     "high": ModelConfig(
         resblock="1", resblock_kernel_sizes=(3, 7, 11), resblock_dilation_sizes=((1, 3, 5),) * 3,

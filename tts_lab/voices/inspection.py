@@ -29,7 +29,7 @@ KINDS = {
 
 QUALITIES = {
     "x_low": PRESETS["x-low"],
-    "low": ModelConfig(sample_rate=16000),
+    "low": PRESETS["low"],
     "medium": PRESETS["medium"],
     "high": PRESETS["high"],
     "tiny": PRESETS["tiny"],
