@@ -32,7 +32,7 @@ from tts_lab.voices.checkpoints import load_safely, newest_checkpoint
 
 CLOCKS = ("seconds", "steps_per_second", "audio_per_second", "data_wait")
 SETTINGS = {
-    "preset": "tiny", "batch_size": 4, "max_steps": 120, "checkpoint_every": 3, "validate_every": 6, "sample_every": 30,
+    "preset": "tiny", "batch_size": 4, "max_steps": 60, "checkpoint_every": 2, "validate_every": 4, "sample_every": 20,
     "log_every": 1, "keep": 2, "workers": 1, "accelerator": "cpu", "sentences": ["The harbour was quiet."],
     "sample_clips": 1, "posterior_steps": 0,
 }  # fmt: skip

@@ -1,10 +1,10 @@
 """A run: its folder, and training from a config to the last checkpoint."""
 
-import errno
 import logging
 import os
 import re
 import shutil
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -177,20 +177,19 @@ def _fit(
         raise UserError(
             f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {last.parent}"
         ) from error
-    except RuntimeError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # ValueError: Lightning's, of whatever a logger raised
+        if full := space.full(error):
+            needed, free = space.need(module, data, module.place.end), shutil.disk_usage(config.run).free / 1e6
+            raise UserError(
+                f"step {trainer.global_step}: the disk is full ({full}). {config.run} keeps {needed}, and {free:.1f} MB "
+                f"are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
+            ) from error
         if not DEAD_WORKER.search(str(error)):
             raise
         raise UserError(
-            f"step {trainer.global_step}: a data worker died ({error}). The same command goes on from {last}. Signal 9 "
-            "that nobody sent means out of memory, a bus error too little shared memory: fewer workers need less"
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        needed, free = space.need(module, data, module.place.end), shutil.disk_usage(config.run).free / 1e6
-        raise UserError(
-            f"step {trainer.global_step}: the disk is full ({error}). {config.run} keeps {needed}, and {free:.1f} MB "
-            f"are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
+            f"step {trainer.global_step}: a data worker died ({error}). The same command goes on from the newest "
+            f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little shared "
+            "memory: fewer workers need less"
         ) from error
     return {"global_step": trainer.global_step, "stage": module.stage}
 
@@ -289,6 +288,8 @@ def _quiet_libraries() -> None:
     """Keep warnings a reader can do nothing about off the terminal."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    usual = threading.excepthook  # TensorBoard's writer hands its error over, and it is told then
+    threading.excepthook = lambda failed: "_AsyncWriter" in type(failed.thread).__name__ or usual(failed)
     # torch_xla, which Lightning looks for, says on import which client it would take.
     logging.getLogger().addFilter(lambda record: "PJRT_DEVICE" not in record.getMessage())
     for message in (

@@ -1,5 +1,6 @@
 """The disk space of a run: what it will take, whether that is there, and older samples that make room for new ones."""
 
+import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,13 @@ def check(need: Need, config: TrainConfig) -> str | None:
             "lets the oldest samples go, or a greater sample_every"
         )
     return None
+
+
+def full(error: BaseException | None) -> OSError | None:
+    """That a disk, or a user's share of it, is full, where it is what ``error`` came from."""
+    while error and not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def make_room(run: Path, limit: float) -> list[Path]:
