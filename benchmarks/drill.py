@@ -9,6 +9,7 @@ samples' audio.
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +26,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.drilled import train
 from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
@@ -38,6 +41,9 @@ SETTINGS = {
 }  # fmt: skip
 PHASES = {"save": 9, "validation": 6, "adoption": 3, "cache": 2, "samples": 2, "step": 3, "anywhere": 5}
 """Where kills are aimed, and how many of 30."""
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["benchmarks.drilled"])
 
 
 @dataclass
@@ -72,11 +78,17 @@ def write_config(path: Path, corpus: Path, **settings: Any) -> str:
     return str(path)
 
 
-def start(config: str, told: Path, *flags: str) -> subprocess.Popen:
-    """The run, telling ``told``; what it prints is added to a log beside."""
-    log = open(told.with_suffix(".log"), "ab")  # noqa: SIM115 - the process has it
-    command = [sys.executable, "-m", "benchmarks.drilled", str(told), "--config", config, *flags]
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+def start(config: str, told: Path) -> BaseProcess:
+    """The run, telling ``told``, in a process of its own."""
+    running = SERVER.Process(target=train, args=(config, told))
+    running.start()
+    return running
+
+
+def ended(running: BaseProcess) -> int:
+    """Its status, when it has ended."""
+    running.join()
+    return running.exitcode
 
 
 def events(told: Path) -> list[tuple[str, str, float]]:
@@ -96,35 +108,35 @@ def lengths(told: Path) -> dict[str, float]:
     return {phase: median(times) for phase, times in took.items()}
 
 
-def kill(config: str, told: Path, phase: str, draw: random.Random, usual: dict[str, float]) -> str | None:
+def kill_once(config: str, told: Path, phase: str, draw: random.Random, usual: dict[str, float]) -> str | None:
     """Start the run and kill it inside ``phase``; returns what it was doing, None if it had ended by itself."""
     told.unlink(missing_ok=True)
     running = start(config, told)
+    while not told.is_file():
+        time.sleep(0.01)
     if phase == "anywhere":
         wait_until = time.time() + draw.uniform(0.0, usual["start"] + 10 * usual["step"])
     else:
         wanted, delay = draw.randint(1, 2 if phase in ("save", "step") else 1), draw.uniform(0, usual[phase])
-        while running.poll() is None and sum(e[:2] == ("+", phase) for e in events(told)) < wanted:
+        while running.is_alive() and sum(e[:2] == ("+", phase) for e in events(told)) < wanted:
             # An adoption is done once; where it is found done, the kill falls into a step in its stead.
             if phase in ("adoption", "cache") and sum(e[1] == "step" for e in events(told)) > 2:
                 break
             time.sleep(0.002)
         wait_until = time.time() + delay
-    while time.time() < wait_until and running.poll() is None:
+    while time.time() < wait_until and running.is_alive():
         time.sleep(0.0005)
-    ended = running.poll() is not None
-    if not ended:
-        os.killpg(running.pid, signal.SIGKILL)  # the loader's process with it, as when a machine goes away
-    running.wait()
-    if ended:
+    if not running.is_alive():
         return None
-    open_phases = []
+    os.killpg(running.pid, signal.SIGKILL)  # the loader's process with it, as when a machine goes away
+    running.join()
+    doing = []
     for sign, name, _ in events(told):
         if sign == "+":
-            open_phases.append(name)
-        elif name in open_phases:
-            open_phases.remove(name)
-    return {"start": "between"}.get(open_phases[-1], open_phases[-1]) if open_phases else "between"
+            doing.append(name)
+        else:
+            doing.remove(name)
+    return "between" if doing[-1:] in ([], ["start"]) else doing[-1]
 
 
 def check_folder(run: Path, cache: Path) -> tuple[int | None, int]:
@@ -201,7 +213,7 @@ def main() -> None:
         own = {"run": str(run), "start_from": str(voice), "voice_cache": str(out / f"voices-{run.name}")}
         config[run] = write_config(out / f"{run.name}.yaml", corpus, **own)
     told = out / "straight.told"
-    if start(config[straight], told).wait():
+    if ended(start(config[straight], told)):
         raise UserError(f"the run that nobody disturbs failed; see {told.with_suffix('.log')}")
     usual = lengths(told)
     first = next(at for sign, phase, at in events(told) if phase == "step")
@@ -211,13 +223,13 @@ def main() -> None:
     aims.sort(key=lambda phase: phase not in ("adoption", "cache"))  # done once, at the beginning
     kills, cache = [], out / f"voices-{killed.name}"
     for aimed in aims[: options.kills]:
-        fell = kill(config[killed], out / "killed.told", aimed, draw, usual)
+        fell = kill_once(config[killed], out / "killed.told", aimed, draw, usual)
         if fell is None:
             print("the run reached its end before all kills were done", flush=True)
             break
         kills.append(Kill(aimed, fell, *check_folder(killed, cache)))
         print(f"kill {len(kills)}: {kills[-1]}", flush=True)
-    if start(config[killed], out / "killed.told").wait():
+    if ended(start(config[killed], out / "killed.told")):
         raise UserError(f"the last start failed; see {out / 'killed.log'}")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     report = {

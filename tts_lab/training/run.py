@@ -181,15 +181,15 @@ def _fit(
         if full := space.full(error):
             needed, free = space.need(module, data, module.place.end), shutil.disk_usage(config.run).free / 1e6
             raise UserError(
-                f"step {trainer.global_step}: the disk is full ({full}). {config.run} keeps {needed}, and {free:.1f} MB "
-                f"are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
+                f"step {trainer.global_step}: the disk is full ({full}). {config.run} keeps {needed}, and {free:.1f} "
+                f"MB are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
             ) from error
         if not DEAD_WORKER.search(str(error)):
             raise
         raise UserError(
             f"step {trainer.global_step}: a data worker died ({error}). The same command goes on from the newest "
-            f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little shared "
-            "memory: fewer workers need less"
+            f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little "
+            "shared memory: fewer workers need less"
         ) from error
     return {"global_step": trainer.global_step, "stage": module.stage}
 
@@ -284,12 +284,17 @@ def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     return say
 
 
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Not where TensorBoard's writer failed: it hands its error over, and that is told."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)
+
+
 def _quiet_libraries() -> None:
     """Keep warnings a reader can do nothing about off the terminal."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    usual = threading.excepthook  # TensorBoard's writer hands its error over, and it is told then
-    threading.excepthook = lambda failed: "_AsyncWriter" in type(failed.thread).__name__ or usual(failed)
+    threading.excepthook = _tell_of_thread
     # torch_xla, which Lightning looks for, says on import which client it would take.
     logging.getLogger().addFilter(lambda record: "PJRT_DEVICE" not in record.getMessage())
     for message in (
