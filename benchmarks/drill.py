@@ -205,7 +205,7 @@ def main() -> None:
     out, draw = options.out, random.Random(options.seed)
     out.mkdir(parents=True, exist_ok=True)
     corpus = out / "corpus"
-    prepare("data_samples", corpus, PrepareSettings(sample_rate=16000), Frontend("en-us"))
+    prepare("data_samples", corpus, PrepareSettings(sample_rate=16000), Frontend("en-us"), jobs=1)
     voice = make_voice(out, corpus)
     straight, killed = out / "straight", out / "killed"
     config = {}

@@ -3,6 +3,7 @@
 Imported by the server that each run is forked from: a start then needs a tenth of its processor time.
 """
 
+import multiprocessing
 import os
 import sys
 import time
@@ -26,6 +27,7 @@ def train(config: str, told: Path) -> None:
     What it prints is added to a log beside. Ends the process.
     """
     os.setsid()  # so that it is killed with its loader
+    multiprocessing.set_start_method("fork", force=True)  # of the loader: Linux's own, as in a run from a terminal
     log = os.open(told.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

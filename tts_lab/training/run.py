@@ -271,7 +271,7 @@ def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None)
 
 def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
-    for folder in (config.run, config.run / "checkpoints", config.run / "samples", config.run / "alignments"):
+    for folder in (config.run, *(path for path in config.run.rglob("*") if path.is_dir())):
         remove_leftovers(folder, older_than=0.0)
     config.save(config.run / "config.yaml")
     write_record(config.run, config.to_dict(), data.corpus, data.processes.world, from_step)
