@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: voice test bench lab clean
+.PHONY: voice test bench drill lab clean
 
 voice: $(INSTALLED)  ## recordings in data_samples/ -> a speaking voice, its audio and report.html in build/
 	$(BIN)/python -m tts_lab.notebook --notebooks notebooks --out build
@@ -16,6 +16,9 @@ test: $(INSTALLED)  ## the whole test suite
 
 bench: $(INSTALLED)  ## the figures, measured side by side, to build/bench.json
 	$(BIN)/python -m benchmarks --out build/bench.json
+
+drill: $(INSTALLED)  ## a run killed 30 times, and what was lost, to build/drill; docs/reliability.md has the last
+	$(BIN)/python -m benchmarks.drill
 
 lab: $(INSTALLED)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir .

@@ -87,7 +87,7 @@ def equal(a, b) -> bool:
 def test_a_spoilt_clip_stops_the_run_with_the_checkpoint_of_the_step_before(corpus, tmp_path, every_step, monkeypatch):
     """And the run goes on from there, when the clip is mended, as if nothing had been; looked at each step or not."""
     made = BadNumbers.__init__
-    monkeypatch.setattr(BadNumbers, "__init__", lambda self, config, last, **_: made(self, config, last, every_step))
+    monkeypatch.setattr(BadNumbers, "__init__", lambda self, *given, **_: made(self, *given, every_step))
     config = TrainConfig(corpus, tmp_path / "run", max_steps=8, **SETTINGS)
     straight = TrainConfig(corpus, tmp_path / "straight", max_steps=8, keep_steps=[2], **SETTINGS)
     step, clip = step_of(corpus, config, 1)

@@ -14,7 +14,7 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.keeping import best_and_last
+from tts_lab.training.keeping import keep_best
 from tts_lab.training.run import train
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
@@ -244,8 +244,8 @@ def test_a_runs_best_is_the_best_by_its_own_measure(tmp_path):
 @pytest.mark.parametrize("keep_by", ["val_mel", "val_kl", "val_mos"])
 def test_the_names_of_the_best_are_read_as_the_trainer_writes_them(keep_by, small_corpus, tmp_path):
     config = TrainConfig(small_corpus, tmp_path, preset="tiny", **(QUICK | {"keep": 1, "keep_by": keep_by}))
-    best = best_and_last(config, tmp_path / "last.ckpt")[1]
-    name = Path(best.format_checkpoint_name({"step": torch.tensor(9), keep_by: torch.tensor(-0.25)})).name
+    (keeping,) = keep_best(config, tmp_path)
+    name = Path(keeping.format_checkpoint_name({"step": torch.tensor(9), keep_by: torch.tensor(-0.25)})).name
     assert NAME.match(name).groups() == (keep_by, "-0.2500")
 
 

@@ -80,7 +80,7 @@ def _take_parts(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb. Returns 0, or 1 after saying in a sentence what was wrong with the input."""
+    """Run one verb. Returns 0, or the error's status, 1 or as it says, after its sentence on what was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     # Both spellings of a flag work, --audio-dir and --audio_dir; --input-csv names what is a positional here.
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
                 VERBS[verb](**options)
     except UserError as error:
         print(f"tts-lab: {error}", file=sys.stderr)
-        return 1
+        return error.status
     except KeyboardInterrupt:
         print("tts-lab: interrupted", file=sys.stderr)
         return 130

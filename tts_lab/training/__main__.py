@@ -9,7 +9,7 @@ from tts_lab.training.flags import config_parser, underscored
 
 
 def main(arguments: list[str]) -> int:
-    """Train. Returns 0, or 1 after saying in a sentence what was wrong, and which process says so."""
+    """Train. Returns 0, or the error's status after its sentence on what was wrong, and which process says so."""
     options = config_parser("Train a voice; start it with torchrun.").parse_args([underscored(a) for a in arguments])
     options = options.as_dict()
     options.pop("config", None)
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
         train(TrainConfig(**options))
     except UserError as error:
         print(f"tts_lab.training: rank {os.environ.get('RANK', 0)}: {error}", file=sys.stderr, flush=True)
-        return 1
+        return error.status
     return 0
 
 

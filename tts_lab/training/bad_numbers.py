@@ -16,6 +16,7 @@ from tts_lab.devices.flat_adamw import FlatAdamW
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.stopping import Stop
 from tts_lab.training.terminal import log
 from tts_lab.vits.synthesizer import Batch
 from tts_lab.voices.checkpoints import save_atomically
@@ -76,8 +77,8 @@ class BadNumbers(Callback):
         BadNumbersError: to stop, after it has made ``last`` a whole checkpoint of the run as it was before the step.
     """
 
-    def __init__(self, config: TrainConfig, last: Path, every_step: bool) -> None:
-        self.config, self.last, self.every_step = config, last, every_step
+    def __init__(self, config: TrainConfig, last: Path, stop: Stop, every_step: bool) -> None:
+        self.config, self.last, self.stop, self.every_step = config, last, stop, every_step
         self.steps: list[tuple[int, dict[str, Tensor], Tensor]] = []
         self.row = 0
         self.written = 0
@@ -108,7 +109,7 @@ class BadNumbers(Callback):
     def _due(self, done: int, module: VitsTraining) -> bool:
         c = self.config
         often = (c.log_every, c.checkpoint_every, c.validate_every, c.sample_every)
-        last = done in c.keep_steps or done == module.place.end
+        last = done in c.keep_steps or done == module.place.end or self.stop.agreed
         return self.every_step or last or any(done % every == 0 for every in often)
 
     def _describe(self, trainer: L.Trainer, step: int, terms: dict[str, float]) -> BadStep:

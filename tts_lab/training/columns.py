@@ -23,12 +23,13 @@ COLUMNS = (
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a metrics.csv, ``step`` as an integer, the rest as numbers or "" where not measured.
 
-    A file of an older version has fewer columns, and so have its rows.
+    A file of an older version has fewer columns, and so have its rows. A last line that was broken off, or is being
+    written just now, does not count.
     """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
+    whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
+    rows = [row for row in csv.DictReader(whole.splitlines()) if (row.get("step") or "").isdigit()]
     return [
         {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows
     ]

@@ -4,6 +4,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.voices.best import HEARD
 
@@ -70,6 +71,9 @@ class TrainConfig:
     """Parameter updates in the whole run, resumed or not."""
     max_epochs: int | None = None
     """The same in passes over the corpus; the smaller of the two counts."""
+    stop_after_hours: float | None = None
+    """Hours after which this start of the run ends with a checkpoint, before a job's time limit ends it; the same
+    command goes on."""
     batch_size: int = 16
     """Utterances a batch."""
     accumulate: int = 1
@@ -128,6 +132,9 @@ class TrainConfig:
     (DistillMOS, of the `eval` extra), the greatest. Named here it is measured at every validation."""
     keep_steps: list[int] = field(default_factory=list)
     """Steps whose checkpoints are kept whatever their score."""
+    disk_gb: float | None = None
+    """GB the run folder may fill: beyond it the oldest samples make room, but for the first. TensorBoard then has none
+    of them. Left out, all stay."""
     log_every: int = 10
     """Steps between rows of metrics.csv."""
     loggers: list[Literal["wandb", "comet"]] = field(default_factory=list)
@@ -200,6 +207,9 @@ class TrainConfig:
         problems += missing(self.loggers)
         if self.least_gain < 0:
             problems.append(f"least_gain is {self.least_gain}; it must not be negative")
+        for name in ("stop_after_hours", "disk_gb"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                problems.append(f"{name} is {getattr(self, name)}; it must be above zero")
         if self.lr_decay > 1:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:
@@ -263,6 +273,5 @@ class TrainConfig:
         """Write it as the YAML that ``--config`` reads, and return ``path``."""
         import yaml
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_atomically(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True).encode())
         return path

@@ -45,7 +45,8 @@ def run_loggers(config: "TrainConfig", steps_per_epoch: int, resume_step: int) -
 
     opened = [
         MetricsCsv(config.run, steps_per_epoch, resume_step),
-        TensorBoardLogger(config.run, name="", version="tensorboard"),
+        # Steps that will be done again are taken out of the curves that are there.
+        TensorBoardLogger(config.run, name="", version="tensorboard", purge_step=resume_step),
     ]
     for name in config.loggers:
         try:

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import shutil
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -15,25 +17,28 @@ import yaml
 from lightning.pytorch.loggers import Logger
 
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.wholefile import remove_leftovers, write_atomically
 from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
 from tts_lab.devices.processes import LostProcessError, Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.training import space
 from tts_lab.training.bad_numbers import BadNumbers
 from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.hearing import Hearing, Judge
-from tts_lab.training.keeping import KeepSteps, best_and_last, ending
+from tts_lab.training.keeping import KeepSteps, Latest, ending, keep_best
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
+from tts_lab.training.stopping import Stop, StoppedError
 from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
 from tts_lab.training.watch import Watch
@@ -42,6 +47,8 @@ from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_
 from tts_lab.voices.pace import match_pace
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
+
+DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*exited unexpectedly")
 
 
 def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
@@ -58,6 +65,7 @@ def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
         The last checkpoint, ``run/checkpoints/last.ckpt``, or None after a rehearsal.
 
     Raises:
+        StoppedError: asked to end by a signal, a spot notice or its time limit; the checkpoint is written.
         UserError: anything the person can mend, before the first step wherever it can be known then.
     """
     if config.keep_by == HEARD and judge is None:
@@ -68,12 +76,19 @@ def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
     hardware = open_device(config.accelerator, config.replay)
-    last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None)
+    stop = Stop(hardware.processes, config.stop_after_hours)
+    try:
+        last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None, stop)
+    except StoppedError:
+        hardware.processes.leave()
+        raise
     hardware.processes.leave()
     return last
 
 
-def _train(config: TrainConfig, hardware: Device, settings: list[str], judge: Judge | None) -> Path | None:
+def _train(
+    config: TrainConfig, hardware: Device, settings: list[str], judge: Judge | None, stop: Stop
+) -> Path | None:  # fmt: skip
     checkpoints, processes = config.run / "checkpoints", hardware.processes
     resume = processes.broadcast(_resume_from(config, checkpoints))  # rank 0's choice, for it writes them
     corpus = Corpus.load(config.corpus)
@@ -116,10 +131,13 @@ def _train(config: TrainConfig, hardware: Device, settings: list[str], judge: Ju
                 heard = [utterance for utterance in data.utterances if utterance.split == "train"]
                 say(f"pace: all durations times {match_pace(module.model_g, heard, corpus.speakers):.2f}")
             source = None  # the next stage starts from this one
+        if writes and (warning := space.check(space.need(module, data, total), config)):
+            say(warning)
         if place.count > 1:
             say(str(place))
         data.total_steps = place.end
-        reached = _fit(module, data, resume, last, loggers, judge)
+        with stop:
+            reached = _fit(module, data, resume, last, loggers, judge, stop)
         if module.out_of_patience:
             say(f"step {reached['global_step']}: {config.keep_by} becomes no better; this stage ends")
         place, resume, data.first_step = next_place(config, total, reached), last, reached["global_step"]
@@ -134,6 +152,7 @@ def _fit(
     last: Path,
     loggers: list[Logger] | bool,
     judge: Judge | None,
+    stop: Stop,
 ) -> dict[str, Any]:
     """Train one stage to its end and write it to ``last``; returns the step and stage that checkpoint tells."""
     config, hardware, waiting = module.config, module.hardware, DataWait()
@@ -149,8 +168,8 @@ def _fit(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
         callbacks=[
-            BadNumbers(config, last, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
-            *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps),
+            stop, BadNumbers(config, last, stop, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
+            KeepSteps(last.parent, config.keep_steps), *keep_best(config, last.parent), Latest(config, last, stop),
         ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
@@ -162,10 +181,20 @@ def _fit(
         raise UserError(
             f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {last.parent}"
         ) from error
-    if module.out_of_patience or trainer.global_step % config.checkpoint_every:
-        trainer.save_checkpoint(last)
-    if trainer.interrupted:
-        raise UserError(f"interrupted at step {trainer.global_step}; run the same command again to go on from {last}")
+    except (OSError, RuntimeError, ValueError) as error:  # ValueError: Lightning's, of whatever a logger raised
+        if full := space.full(error):
+            needed, free = space.need(module, data, module.place.end), shutil.disk_usage(config.run).free / 1e6
+            raise UserError(
+                f"step {trainer.global_step}: the disk is full ({full}). {config.run} keeps {needed}, and {free:.1f} "
+                f"MB are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
+            ) from error
+        if not DEAD_WORKER.search(str(error)):
+            raise
+        raise UserError(
+            f"step {trainer.global_step}: a data worker died ({error}). The same command goes on from the newest "
+            f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little "
+            "shared memory: fewer workers need less"
+        ) from error
     return {"global_step": trainer.global_step, "stage": module.stage}
 
 
@@ -246,9 +275,11 @@ def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None)
 
 def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     """Write the run folder's records; return a function that says a thing on the terminal and in log.txt."""
+    for folder in (config.run, *(path for path in config.run.rglob("*") if path.is_dir())):
+        remove_leftovers(folder, older_than=0.0)
     config.save(config.run / "config.yaml")
     write_record(config.run, config.to_dict(), data.corpus, data.processes.world, from_step)
-    shutil.copyfile(data.corpus.folder / "corpus.json", config.run / "corpus.json")
+    write_atomically(config.run / "corpus.json", (data.corpus.folder / "corpus.json").read_bytes())
 
     def say(text: str) -> None:
         print(text, flush=True)
@@ -257,10 +288,17 @@ def _start_log(config: TrainConfig, data: CorpusData, from_step: int):
     return say
 
 
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Not where TensorBoard's writer failed: it hands its error over, and that is told."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)
+
+
 def _quiet_libraries() -> None:
     """Keep warnings a reader can do nothing about off the terminal."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    threading.excepthook = _tell_of_thread
     # torch_xla, which Lightning looks for, says on import which client it would take.
     logging.getLogger().addFilter(lambda record: "PJRT_DEVICE" not in record.getMessage())
     for message in (

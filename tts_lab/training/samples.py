@@ -1,5 +1,6 @@
 """What a run sounds like as it goes: sentences and validation clips on a schedule, and how the clips are aligned."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import soundfile
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.frontend import Frontend
@@ -16,6 +18,7 @@ from tts_lab.training.clips import Clip, free_running, spoken, teacher_forced
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.loggers import log_audio, log_picture
 from tts_lab.training.signs import decibels
+from tts_lab.training.space import GB, make_room
 from tts_lab.vits.synthesizer import Synthesizer
 
 
@@ -31,7 +34,7 @@ class Samples(Callback):
     ``alignments/step-N.png``; the columns ``tts_lab.training.columns.ALIGNMENT`` of metrics.csv, means over the clips.
 
     Audio, picture and scores go to all loggers. N counts the steps done; metrics.csv counts steps from 0, as
-    everywhere, so the scores after N steps are in a row N - 1.
+    everywhere, so the scores after N steps are in a row N - 1, and in TensorBoard all that is made then.
     """
 
     def __init__(self, config: TrainConfig, frontend: Frontend, clips: list[Clip]) -> None:
@@ -83,24 +86,36 @@ class Samples(Callback):
         if aligned:
             self._score(trainer, module, aligned)
         module.train()
+        if self.config.disk_gb:
+            make_room(self.folder, self.config.disk_gb * GB)
 
     def _score(self, trainer: L.Trainer, module: L.LightningModule, aligned: list[alignments.Aligned]) -> None:
-        scores, row = alignments.mean_scores(aligned), max(0, trainer.global_step - 1)
-        self.scores = scores
+        self.scores = alignments.mean_scores(aligned)
         for logger in trainer.loggers:
-            logger.log_metrics(scores, row)
+            logger.log_metrics(self.scores, row_of(trainer))
         spectrogram = module.header.model.spectrogram
         pixels = alignments.picture(aligned, spectrogram.hop_length / spectrogram.sample_rate)
         alignments.write_png(pixels, self.folder / "alignments" / f"step-{trainer.global_step}.png")
-        log_picture(trainer.loggers, "alignment", pixels, trainer.global_step)
+        log_picture(self._keepers(trainer), "alignment", pixels, row_of(trainer))
 
     def _keep(
         self, trainer: L.Trainer, module: L.LightningModule, name: str, audio: np.ndarray, folder: Path
     ) -> None:  # fmt: skip
         """Write ``name``.wav, and give it to the loggers as ``sample/name``."""
-        rate = module.header.model.sample_rate
-        soundfile.write(folder / f"{name}.wav", audio, rate)
-        log_audio(trainer.loggers, f"sample/{name}", audio, rate, trainer.global_step)
+        rate, encoded = module.header.model.sample_rate, io.BytesIO()
+        soundfile.write(encoded, audio, rate, format="WAV")
+        write_atomically(folder / f"{name}.wav", encoded.getvalue())
+        log_audio(self._keepers(trainer), f"sample/{name}", audio, rate, row_of(trainer))
+
+    def _keepers(self, trainer: L.Trainer) -> list[Logger]:
+        """The loggers that get sounds and pictures: not TensorBoard where disk space is limited, for it keeps all."""
+        limited = self.config.disk_gb is not None
+        return [logger for logger in trainer.loggers if not (limited and isinstance(logger, TensorBoardLogger))]
+
+
+def row_of(trainer: L.Trainer) -> int:
+    """The step that was done last, as loggers count: what is logged of it stays where a run resumes after it."""
+    return max(0, trainer.global_step - 1)
 
 
 def on_host(generator: Synthesizer) -> Synthesizer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tts_lab.corpus.wholefile import remove_leftovers
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.vits.config import ModelConfig
@@ -38,6 +39,7 @@ def adopt(voice: Path, cache: Path, steps: int = DistillSettings.steps, **settin
     distill = DistillSettings(steps=steps, **settings)
     fingerprint = voice_fingerprint(voice, distill)
     path = Path(cache) / f"{Path(voice).stem}-{fingerprint}.ckpt"
+    remove_leftovers(path.parent)
     if path.is_file():
         try:
             read_checkpoint(path)

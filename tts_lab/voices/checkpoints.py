@@ -1,6 +1,7 @@
 """Checkpoints: tensors and plain types only, written whole or not at all, read without unpickling."""
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities import move_data_to_device
+from torch.utils._pytree import tree_leaves
 
+from tts_lab.corpus.wholefile import replacing
 from tts_lab.errors import UserError
 from tts_lab.vits.config import ModelConfig
 from tts_lab.voices.foreign import from_piper
@@ -87,22 +90,21 @@ def save_atomically(content: Any, path: Path | str) -> None:
         UserError: the disk is full or cannot be written; what was at ``path`` before is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__ or error
+        tensors = [value for value in tree_leaves(content) if isinstance(value, torch.Tensor)]
+        needed, free = sum(value.nbytes for value in tensors), shutil.disk_usage(path.parent).free
         raise UserError(
-            f"checkpoint {path} could not be written: {cause}. Earlier checkpoints are untouched; "
-            "free some disk space and run the same command again: it resumes."
+            f"checkpoint {path} could not be written: {cause}. It takes about {needed / 1e6:.1f} MB, and "
+            f"{free / 1e6:.1f} MB are free. Earlier checkpoints are untouched; free some disk space and run the same "
+            "command again: it resumes."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
