@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tts_lab.training.data import CorpusData
 from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
+from tts_lab.training.mirror import mirrored
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
@@ -67,7 +69,10 @@ def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
     config = resolve_precision(config, config.accelerator)
     settings = _set_environment(config)
     hardware = open_device(config.accelerator, config.replay)
-    last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None)
+    rehearsing = os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY")
+    off_machine = config.mirror and hardware.processes.rank == 0 and not rehearsing
+    with mirrored(config) if off_machine else nullcontext():
+        last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None)
     hardware.processes.leave()
     return last
 
