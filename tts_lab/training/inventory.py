@@ -38,8 +38,6 @@ class Inventory:
 
     run: str
     """Which run (`tts_lab.training.loggers.identity`)."""
-    writer: str
-    """Which process writes there: the one that came last."""
     files: tuple[Kept, ...] = ()
 
     @property
@@ -64,7 +62,8 @@ class Inventory:
 
     def rotated(self, names: set[str]) -> "Inventory":
         """Without the checkpoints the run no longer has: it has those of ``names``. The newest stays in any case."""
-        stay = (kept for kept in self.files if not kept.sha256 or kept.name in names or kept == self.newest)
+        newest = self.newest
+        stay = (kept for kept in self.files if not kept.sha256 or kept.name in names or kept == newest)
         return replace(self, files=tuple(stay))
 
     def generations(self) -> list[list[Kept]]:
@@ -90,7 +89,7 @@ def parse(data: bytes, url: str) -> Inventory:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, this tts_lab reads {FORMAT!r}")
         files = tuple(_kept(**entry) for entry in content["files"])
-        return Inventory(str(content["run"]), str(content["writer"]), files)
+        return Inventory(str(content["run"]), files)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{url} is not the list of a mirror ({type(error).__name__}: {error}): name another address as `mirror`, "

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,8 +25,8 @@ LOOK = 2.0
 """Seconds between looks at the run folder."""
 RETRY = 60.0
 """Seconds after which what failed is tried again."""
-AT_THE_END = 600.0
-"""Seconds to wait for the last upload of a run that is done."""
+AT_THE_END = 300.0
+"""Seconds to wait for the last upload of a run that is done. Other processes wait for this one, but not for ever."""
 INTERRUPTED = 90.0
 """The same for a run that is interrupted: a spot instance is taken away two minutes after it is told."""
 
@@ -82,6 +82,8 @@ class Mirror:
 
     def finish(self, bound: float) -> None:
         """Wait ``bound`` seconds at most until all of the folder is there, and say how that went."""
+        if not self._thread.is_alive():
+            return  # and has said why
         self._ending.set()
         self._thread.join(1.0)
         if self._thread.is_alive():
@@ -98,16 +100,17 @@ class Mirror:
         )
 
     def say(self, text: str) -> None:
-        """On the terminal and in log.txt."""
+        """On the terminal and, unless the disk is full, in log.txt."""
         print(text, flush=True)
-        log(self.run, text)
+        with suppress(OSError):
+            log(self.run, text)
 
     def _work(self) -> None:
         pause = LOOK
         while True:
             ending = self._ending.wait(pause)
             try:
-                if ending or self._new(self._checkpoints()):
+                if ending or self.failure or self._new(self._checkpoints()):
                     self._send_all()
                 if self.failure:
                     self.say(f"mirror: {self.remote.url} works again, and holds all until now")
@@ -115,7 +118,6 @@ class Mirror:
                 if ending:
                     return
             except TakenOverError as error:
-                self.failure = str(error)
                 self.say(f"warning: mirror: {error}")
                 return
             except Exception as error:
@@ -135,14 +137,11 @@ class Mirror:
             if not is_checkpoint(file.name):
                 self._send(file)
                 self._send_newest()
-        self._write()
         while others := self._new(self._checkpoints()):
             self._send(max(others, key=lambda file: file.saved))
             self._write()
-        kept = self.listed.rotated({file.name for file in self._checkpoints()})
-        if kept != self.listed:
-            self.listed = kept
-            self._write()
+        self.listed = self.listed.rotated({file.name for file in self._checkpoints()})
+        self._write()
         self.remote.sweep(self.listed)
 
     def _send_newest(self) -> None:
@@ -171,8 +170,7 @@ class Mirror:
 
     def _write(self) -> None:
         """The list, unless another process has become the writer: an instance may outlive its replacement's start."""
-        there = self.remote.read()
-        if there is None or there.writer != self.listed.writer:
+        if not self.remote.is_ours():
             raise TakenOverError(
                 f"{self.remote.url} is written by another process since, so nothing more goes there from here. Two "
                 "runs must not have the same mirror"

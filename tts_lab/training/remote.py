@@ -4,6 +4,7 @@ import hashlib
 import io
 import posixpath
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ BLOCK = 1 << 23
 """Bytes copied at a time."""
 LIST_BYTES = 1 << 26
 """Of a list, at most: a million files."""
-PART = ".part"
-"""What is half written has this name."""
+PART = ".part-"
+"""What is half written has a name that begins so, and ends in its writer's id."""
+WRITER = "writer.txt"
+"""The id of the process that came last. Only who comes writes it, so a process that is followed cannot undo that."""
 
 
 def problems(url: str | None, run: Path) -> list[str]:
@@ -71,6 +74,7 @@ class Remote:
         # Another machine may have written since the last look: nothing is answered from memory.
         self.fs, root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
         self.root = root.rstrip("/")
+        self.writer = uuid.uuid4().hex
 
     def read(self) -> Inventory | None:
         """The list, if there is one. Raises UserError if it cannot be made sense of."""
@@ -84,13 +88,24 @@ class Remote:
         """Replace the list."""
         self.replace(io.BytesIO(listed.to_json()), inventory.NAME)
 
+    def claim(self) -> None:
+        """Be the one who writes there from now on, and take away what others left half written."""
+        for path in self._list(self.root):
+            if posixpath.basename(path).startswith(PART):
+                self.fs.rm_file(path)
+        self.replace(io.BytesIO(self.writer.encode()), WRITER)
+
+    def is_ours(self) -> bool:
+        """Whether nobody has claimed it since."""
+        try:
+            return self.fs.cat_file(self._path(WRITER)).decode() == self.writer
+        except FileNotFoundError:
+            return False
+
     def is_empty(self) -> bool:
         """Whether nothing is there but, maybe, what a first attempt left half written."""
-        try:
-            found = self.fs.ls(self.root, detail=False)
-        except FileNotFoundError:
-            return True
-        return all(posixpath.basename(path) == PART or path.rstrip("/") == self.root for path in found)
+        paths = [path for path in self._list(self.root) if path.rstrip("/") != self.root]
+        return all(posixpath.basename(path).startswith(PART) for path in paths)
 
     def add(self, file: BinaryIO, stored: str) -> None:
         """Write what nothing names yet; cut short, it stays there and means nothing."""
@@ -102,11 +117,11 @@ class Remote:
 
     def replace(self, file: BinaryIO, stored: str) -> None:
         """Write under another name and move it there, so that whoever reads finds the old or the new."""
-        self.add(file, PART)
+        self.add(file, f"{PART}{self.writer}")
         path = self._path(stored)
         if "s3" not in self.fs.protocol:
             self.fs.makedirs(posixpath.dirname(path), exist_ok=True)
-        self.fs.mv(self._path(PART), path)
+        self.fs.mv(self._path(f"{PART}{self.writer}"), path)
 
     def fetch(self, kept: Kept, path: Path) -> str:
         """Write what is there to ``path``; returns what is wrong with it, in words, or nothing."""
@@ -128,13 +143,15 @@ class Remote:
     def sweep(self, listed: Inventory) -> None:
         """Delete the checkpoints that the list does not name."""
         named = {posixpath.basename(kept.stored) for kept in listed.files if kept.sha256}
-        try:
-            found = self.fs.ls(self._path("checkpoints"), detail=False)
-        except FileNotFoundError:
-            return
-        for path in found:
+        for path in self._list(self._path("checkpoints")):
             if path.endswith(".ckpt") and posixpath.basename(path) not in named:
                 self.fs.rm_file(path)
+
+    def _list(self, folder: str) -> list[str]:
+        try:
+            return self.fs.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
 
     def _path(self, stored: str) -> str:
         return f"{self.root}/{stored}"

@@ -2,8 +2,6 @@
 
 import os
 import time
-import uuid
-from dataclasses import replace
 from pathlib import Path
 
 from tts_lab.corpus.wholefile import replacing, write_atomically
@@ -33,7 +31,7 @@ def restore(config: TrainConfig, remote: Remote) -> tuple[Inventory, list[str]]:
     if listed is None:
         if not remote.is_empty():
             raise UserError(f"mirror {remote.url} holds files that no run put there: name an empty prefix or folder")
-        listed = Inventory(identity(run), "")
+        listed = Inventory(identity(run))
     elif bare:
         write_atomically(run / IDENTITY, f"{listed.run}\n".encode())
     elif identity(run) != listed.run:
@@ -53,8 +51,8 @@ def restore(config: TrainConfig, remote: Remote) -> tuple[Inventory, list[str]]:
         if newest is None:
             raise UserError("\n  ".join([f"mirror {remote.url} holds no whole checkpoint:", *said]))
         said.append(f"mirror: the run is fetched from {remote.url}; {newest.name} is its newest whole checkpoint")
-    listed = replace(listed, writer=uuid.uuid4().hex)
     remote.write(listed)
+    remote.claim()
     return listed, said
 
 
