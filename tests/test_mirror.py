@@ -279,9 +279,9 @@ def test_a_process_that_another_has_followed_writes_no_more(config, url, capsys)
             until(lambda: b"new" in there(url).values())
             save(config.run, "checkpoints/last.ckpt", b"stale")
             until(lambda: "written by another process" in told(config))
-    assert sorted(there(url).values()) == [b"new", b"old"]
     restore(wiped(config), Remote(url))
     assert (config.run / "checkpoints" / "last.ckpt").read_bytes() == b"new"
+    assert sorted(there(url).values()) == [b"new", b"old"], "what was sent and never named is taken away"
 
 
 def test_the_newest_of_both_sides_is_taken(config, url):

@@ -73,6 +73,7 @@ class Mirror:
     def __init__(self, run: Path, remote: Remote, listed: Inventory) -> None:
         self.run, self.remote, self.listed = run, remote, listed
         self.failure = ""
+        self._stored = {kept.stored for kept in listed.files}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
 
@@ -118,7 +119,9 @@ class Mirror:
                 if ending:
                     return
             except TakenOverError as error:
-                self.say(f"warning: mirror: {error}")
+                self.failure = str(error)
+                if not ending:  # then it is said in the end
+                    self.say(f"warning: mirror: {error}")
                 return
             except Exception as error:
                 if not self.failure:
@@ -142,7 +145,6 @@ class Mirror:
             self._write()
         self.listed = self.listed.rotated({file.name for file in self._checkpoints()})
         self._write()
-        self.remote.sweep(self.listed)
 
     def _send_newest(self) -> None:
         newest = max(self._checkpoints(), key=lambda file: file.saved, default=None)
@@ -169,13 +171,20 @@ class Mirror:
         self.listed = self.listed.with_file(kept)
 
     def _write(self) -> None:
-        """The list, unless another process has become the writer: an instance may outlive its replacement's start."""
+        """The list, and delete what it no longer names; not if another process has become the writer.
+
+        An instance may outlive the start of its replacement, whose files it does not know and must not touch.
+        """
         if not self.remote.is_ours():
             raise TakenOverError(
                 f"{self.remote.url} is written by another process since, so nothing more goes there from here. Two "
                 "runs must not have the same mirror"
             )
         self.remote.write(self.listed)
+        stored = {kept.stored for kept in self.listed.files}
+        for gone in self._stored - stored:
+            self.remote.remove(gone)
+        self._stored = stored
 
     def _new(self, files: list[_Here]) -> list[_Here]:
         return [file for file in files if not self.listed.holds(file.name, file.bytes, file.saved)]

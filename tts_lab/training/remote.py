@@ -6,7 +6,7 @@ import posixpath
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,12 +88,15 @@ class Remote:
         """Replace the list."""
         self.replace(io.BytesIO(listed.to_json()), inventory.NAME)
 
-    def claim(self) -> None:
-        """Be the one who writes there from now on, and take away what others left half written."""
-        for path in self._list(self.root):
-            if posixpath.basename(path).startswith(PART):
-                self.fs.rm_file(path)
+    def claim(self, listed: Inventory) -> None:
+        """Be the one who writes there from now on, and take away what others left half written or without a name."""
+        self.write(listed)
         self.replace(io.BytesIO(self.writer.encode()), WRITER)
+        named = {posixpath.basename(kept.stored) for kept in listed.files}
+        for path in [*self._list(self.root), *self._list(self._path("checkpoints"))]:
+            name = posixpath.basename(path)
+            if name.startswith(PART) or name.endswith(".ckpt") and name not in named:
+                self.fs.rm_file(path)
 
     def is_ours(self) -> bool:
         """Whether nobody has claimed it since."""
@@ -140,12 +143,10 @@ class Remote:
             return "its content is not what was sent: the SHA-256 differs"
         return ""
 
-    def sweep(self, listed: Inventory) -> None:
-        """Delete the checkpoints that the list does not name."""
-        named = {posixpath.basename(kept.stored) for kept in listed.files if kept.sha256}
-        for path in self._list(self._path("checkpoints")):
-            if path.endswith(".ckpt") and posixpath.basename(path) not in named:
-                self.fs.rm_file(path)
+    def remove(self, stored: str) -> None:
+        """Delete a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self._path(stored))
 
     def _list(self, folder: str) -> list[str]:
         try:

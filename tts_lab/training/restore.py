@@ -51,8 +51,7 @@ def restore(config: TrainConfig, remote: Remote) -> tuple[Inventory, list[str]]:
         if newest is None:
             raise UserError("\n  ".join([f"mirror {remote.url} holds no whole checkpoint:", *said]))
         said.append(f"mirror: the run is fetched from {remote.url}; {newest.name} is its newest whole checkpoint")
-    remote.write(listed)
-    remote.claim()
+    remote.claim(listed)
     return listed, said
 
 
