@@ -2,10 +2,8 @@
 
 import io
 import json
-import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +15,6 @@ import torch
 from conftest import own_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from tts_lab.errors import UserError
 from tts_lab.training import inventory, mirror
@@ -34,44 +31,6 @@ TINY = {
     "preset": "tiny", "batch_size": 4, "validate_every": 4, "sample_every": 100, "sample_clips": 0,
     "sentences": ["Yes."], "checkpoint_every": 2, "log_every": 1, "workers": 0, "keep": 1, "accelerator": "cpu",
 }  # fmt: skip
-
-
-class S3:
-    """The server, which can be taken away and come back with all it held."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.start()
-
-    def start(self) -> None:
-        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self.server.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}", "AWS_ACCESS_KEY_ID": "nobody",
-            "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1",
-        }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def s3():
-    import boto3
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with pytest.MonkeyPatch.context() as patch:
-        server = S3()
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="voices")
-        yield server
-        server.stop()
 
 
 @pytest.fixture(params=["s3", "folder", "memory"])
