@@ -192,6 +192,30 @@ def test_what_is_cut_short_while_it_is_sent_is_never_chosen(config, url, monkeyp
     assert b"newer " * 1000 in there(url).values() and b"newer " * 500 not in there(url).values()
 
 
+def test_a_fetch_that_is_cut_short_is_done_again(config, tmp_path, monkeypatch):
+    config = on(config, str(tmp_path / "mirror"))
+    with mirrored(config):
+        save(config.run, "metrics.csv", b"step,mel\n0,1\n")
+        save(config.run, "checkpoints/best-step=2-val_mel=0.5000.ckpt", b"best" * 1000)
+        save(config.run, "checkpoints/last.ckpt", b"last" * 1000)
+    restore(wiped(config), Remote(config.mirror))
+    whole, fetch = content(config.run), Remote.fetch
+    assert len(whole) == 4  # with the run's id
+    for number in range(len(whole)):
+        left = iter(range(number))
+
+        def dying(self, kept, path, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return fetch(self, kept, path)
+
+        with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
+            dies.setattr(Remote, "fetch", dying)
+            restore(wiped(config), Remote(config.mirror))
+        restore(config, Remote(config.mirror))
+        assert content(config.run) == whole
+
+
 def test_a_network_that_goes_away_is_told_once_and_tried_again(config, s3, tmp_path, capsys):
     config = on(config, f"s3://voices/{tmp_path.name}")
     with mirrored(config):

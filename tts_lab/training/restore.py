@@ -46,6 +46,8 @@ def restore(config: TrainConfig, remote: Remote) -> tuple[Inventory, list[str]]:
             "go on with that run by resume: auto"
         )
     if there and config.resume == "auto" and (newest is None or there.saved > newest.stat().st_mtime_ns):
+        size = sum(generations[0].bytes for generations in listed.generations())
+        print(f"mirror: fetching {size / 1e6:.0f} MB from {remote.url}", flush=True)
         said = [line for generations in listed.generations() for line in _fetch(remote, generations, run)]
         newest = _newest(run)
         if newest is None:
