@@ -3,8 +3,8 @@
     python -m benchmarks.spot_drill --kills 5 --out build/spot_drill.json
 
 Each boot is on a bare machine: only the bucket is left. At a moment drawn by a seed, some steps after training has
-begun, all its processes are killed (``kill -9``) and its folder is deleted. After one of them the newest checkpoint in
-the bucket is cut short, too. The last boot runs to the end and is compared with a run nobody disturbed:
+begun, all its processes are killed (``kill -9``) and its folder is deleted. Once, as soon as there are two checkpoints, the newest
+in the bucket is cut short, too. The last boot runs to the end and is compared with a run nobody disturbed:
 parameters and optimizers bit for bit, rows of metrics.csv without their clocks.
 """
 
@@ -92,7 +92,7 @@ def main() -> None:
     s3.make_bucket("voices")
     remote = Remote("s3://voices/input")
     remote.fs.put(f"{source}/", remote.root, recursive=True)
-    boots = []
+    boots, cut = [], None
     for number in range(asked.kills + 1):
         log = folder / f"boot-{number}.log"
         kill_at = (draw.randint(1, 12), draw.uniform(0.0, 2.0)) if number < asked.kills else None
@@ -107,9 +107,10 @@ def main() -> None:
         )
         print(boots[-1], flush=True)
         mirror = Remote("s3://voices/run")
-        if number == asked.kills // 2 and (newest := mirror.read().newest):
-            path = f"{mirror.root}/{newest.stored}"
-            mirror.fs.pipe_file(path, mirror.fs.cat_file(path)[: newest.bytes // 2])
+        listed = mirror.read()
+        if not cut and listed and sum(bool(kept.sha256) for kept in listed.files) > 1:
+            cut, path = listed.newest, f"{mirror.root}/{listed.newest.stored}"
+            mirror.fs.pipe_file(path, mirror.fs.cat_file(path)[: cut.bytes // 2])
     s3.stop()
     found = differences(folder / "straight", folder / "machine" / "run")
     asked.out.write_text(json.dumps({"boots": boots, "differences": found}, indent=1) + "\n")

@@ -51,7 +51,8 @@ def restore(config: TrainConfig, remote: Remote) -> tuple[Inventory, list[str]]:
         said = [line for generations in listed.generations() for line in _fetch(remote, generations, run)]
         newest = _newest(run)
         if newest is None:
-            raise UserError("\n  ".join([f"mirror {remote.url} holds no whole checkpoint:", *said]))
+            begin = f"mirror {remote.url} holds no whole checkpoint; to begin anew, name an empty prefix:"
+            raise UserError("\n  ".join([begin, *said]))
         said.append(f"mirror: the run is fetched from {remote.url}; {newest.name} is its newest whole checkpoint")
     remote.claim(listed)
     return listed, said
