@@ -3,8 +3,8 @@
     python -m benchmarks.spot_drill --kills 5 --out build/spot_drill.json
 
 Each boot is on a bare machine: only the bucket is left. At a moment drawn by a seed, some steps after training has
-begun, all its processes are killed (``kill -9``) and its folder is deleted. Once, as soon as there are two checkpoints, the newest
-in the bucket is cut short, too. The last boot runs to the end and is compared with a run nobody disturbed:
+begun, all its processes are killed (``kill -9``) and its folder is deleted. Once, as soon as there are two checkpoints,
+the newest in the bucket is cut short, too. The last boot runs to the end and is compared with a run nobody disturbed:
 parameters and optimizers bit for bit, rows of metrics.csv without their clocks.
 """
 
