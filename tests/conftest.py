@@ -96,6 +96,20 @@ def speech():
     return soxr.resample(audio, rate, 22050)
 
 
+@pytest.fixture(scope="module")
+def s3():
+    """An imitated S3 with the bucket voices, which this process and those it starts take for AWS's."""
+    from imitated_s3 import S3
+
+    server = S3()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        server.make_bucket("voices")
+        yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of data_samples prepared at 16 kHz, for the tiny preset."""

@@ -142,6 +142,10 @@ class TrainConfig:
     sentences: list[str] = field(default_factory=lambda: list(DEFAULT_SENTENCES))
     """What the samples say: sentences that are not in the corpus."""
 
+    mirror: str | None = None
+    """Where the run folder is kept off this machine, s3://BUCKET/PREFIX or any address of fsspec's: sent while it
+    trains, and fetched by the same command where the folder is empty or older. s3:// needs the extra `aws`."""
+
     bad_numbers: Literal["stop", "skip"] = "stop"
     """When a loss or a gradient is no finite number the step is not taken. stop: end the run there, with a checkpoint;
     skip: go on with the next. Both write bad-STEP.pt into the run folder, which `tts-lab reproduce` shows again."""
@@ -174,6 +178,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
         from tts_lab.training.loggers import missing
+        from tts_lab.training.remote import problems as problems_of_mirror
 
         self.voice_cache = Path(self.voice_cache)
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file
@@ -205,6 +210,7 @@ class TrainConfig:
         elif self.keep_by == HEARD and not self.sentences:
             problems.append(f"keep_by is {HEARD}, and sentences is empty: there is nothing to hear")
         problems += missing(self.loggers)
+        problems += problems_of_mirror(self.mirror, Path(self.run))
         if self.least_gain < 0:
             problems.append(f"least_gain is {self.least_gain}; it must not be negative")
         for name in ("stop_after_hours", "disk_gb"):

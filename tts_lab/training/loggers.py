@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # a second to import, which a config need not wait for
     from tts_lab.training.config import TrainConfig
 
 MODULES = {"wandb": "wandb", "comet": "comet_ml"}  # a service to the module that logs to it
+IDENTITY = "logged_as.txt"
 OFFLINE = {
     "wandb": "log in with `wandb login`, or set WANDB_MODE=offline and send it later with `wandb sync`",
     "comet": "log in with `comet login`, or set COMET_START_ONLINE=0 and send it later with `comet upload`",
@@ -50,7 +52,7 @@ def run_loggers(config: "TrainConfig", steps_per_epoch: int, resume_step: int) -
     ]
     for name in config.loggers:
         try:
-            logger = _open(name, config, _identity(config))
+            logger = _open(name, config, identity(config.run))
             logger.log_hyperparams(config.to_dict())  # opens it, if that is not done
         except UserError:
             raise
@@ -72,9 +74,9 @@ def _open(name: str, config: "TrainConfig", identity: str) -> "Logger":
     return CometLogger(project=project, experiment_key=identity, name=config.run.name, offline_directory=folder)
 
 
-def _identity(config: "TrainConfig") -> str:
-    """The run's id with all services, 32 hex digits, made once."""
-    path = config.run / "logged_as.txt"
+def identity(run: Path) -> str:
+    """The run's id, 32 hex digits, made once: services and a mirror know it by that."""
+    path = run / IDENTITY
     if not path.is_file():
         write_atomically(path, f"{uuid.uuid4().hex}\n".encode())
     return path.read_text(encoding="utf-8").strip()

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from tts_lab.training.data import CorpusData
 from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, Latest, ending, keep_best
 from tts_lab.training.loggers import run_loggers
+from tts_lab.training.mirror import mirrored
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
@@ -77,8 +79,11 @@ def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
     settings = _set_environment(config)
     hardware = open_device(config.accelerator, config.replay)
     stop = Stop(hardware.processes, config.stop_after_hours)
+    rehearsing = os.environ.get("NEURON_EXTRACT_GRAPHS_ONLY")
+    off_machine = config.mirror and hardware.processes.rank == 0 and not rehearsing
     try:
-        last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None, stop)
+        with mirrored(config) if off_machine else nullcontext():
+            last = _train(config, hardware, settings, judge if config.keep_by == HEARD else None, stop)
     except StoppedError:
         hardware.processes.leave()
         raise
