@@ -165,6 +165,15 @@ def test_runs_with_nothing_in_common_say_so_in_one_sentence(tmp_path):
     assert not any(row for row in compared.settings)
 
 
+def test_naturalness_while_training_is_compared_where_it_was_measured_and_more_is_better(tmp_path):
+    quick = written(tmp_path / "quick", {"val_mos": [(10, 1.5), (20, 2.5)]}, 1)
+    slow = written(tmp_path / "slow", {"val_mos": [(10, 1.4), (20, 1.9)]}, 1)
+    (curve,) = compare_runs(quick, slow).curves
+    assert curve.name == "val_mos" and "At the same step, quick is ahead" in curve.told(("quick", "slow"))
+    without = compare_runs(quick, written(tmp_path / "deaf", {"val_mel": [(10, 0.5)]}, 1))
+    assert any("deaf did not measure val_mos" in note for note in without.notes)
+
+
 def test_runs_of_one_name_are_told_apart_and_corpora_are_compared(few_clips, small_corpus, tmp_path):
     points = {"val_mel": [(10, 0.5), (20, 0.4)]}
     a, b = (written(tmp_path / side / "run", points, 1) for side in ("one", "two"))

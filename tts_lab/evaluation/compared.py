@@ -17,6 +17,7 @@ from tts_lab.evaluation.lead import Lead, Points, best, lead, lead_by_time
 from tts_lab.training.config import VALIDATED
 from tts_lab.training.metrics import read_metrics
 from tts_lab.training.record import OF_THE_MOMENT, stretches_of
+from tts_lab.voices.best import HEARD as VAL_MOS
 
 HEARD = {"wer": True, "cer": True, "mos": False, "similarity": False, "pitch_delta": True, "rate_delta": True}
 """Figures of an evaluation, and whether a smaller one is better; of the last two it is the size that counts."""
@@ -211,9 +212,10 @@ def _curves(folders: tuple[Path, Path], names: tuple[str, str], notes: list[str]
     rows = [read_metrics(folder / "metrics.csv") for folder in folders]
     clocks = [_clock(one) for one in rows]
     curves, lacking = [], []
-    for name in VALIDATED:
+    for name in (*VALIDATED, VAL_MOS):
         points = [[(row["step"] + 1, row[name]) for row in one if _measured(row.get(name))] for one in rows]
-        (curves if all(points) else lacking).append((name, True, points))
+        if name in VALIDATED or any(points):  # naturalness is measured where a run is kept by it
+            (curves if all(points) else lacking).append((name, name in VALIDATED, points))
     heard, problems = [], []
     for name, folder in zip(names, folders, strict=True):
         try:

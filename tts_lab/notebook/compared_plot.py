@@ -12,6 +12,7 @@ from tts_lab.notebook.picture import BLUE, ORANGE, Picture, headline, sheet
 
 TITLES = {
     "val_mel": "Validation mel loss", "val_kl": "Validation KL", "val_duration": "Validation duration loss",
+    "val_mos": "Naturalness (predicted), while training",
     "wer": "Words misheard", "cer": "Characters misheard", "mos": "Naturalness (predicted)",
     "similarity": "Likeness to the speaker", "pitch_delta": "Pitch off, %", "rate_delta": "Rate off, %",
 }  # fmt: skip
