@@ -183,7 +183,7 @@ def test_scores_go_to_metrics_and_sound_and_picture_to_tensorboard(run):
     for step, shape in pictures.items():
         pixels = matplotlib.image.imread(run / "alignments" / f"step-{step and step + 1}.png")
         assert pixels.shape[1::-1] == shape
-    assert sorted(pictures) == [0, 3, 6]
+    assert sorted(pictures) == [0, 2, 5]
     for row in read_metrics(run / "metrics.csv"):
         for name in ("data_wait", "steps_per_second", "grad_norm_g", "grad_norm_d", "learning_rate_g", "val_kl"):
             if row[name] != "":
@@ -253,10 +253,10 @@ def test_services_are_told_everything(elsewhere):
     assert {"sample/real-0": [{"samples": real, "rate": 16000}], "trainer/global_step": 0} in [
         s for (s,) in by["wandb.log"]
     ]
-    for step in (0, 6):
+    for step, row in ((0, 0), (6, 5)):
         height, width, _ = matplotlib.image.imread(folder / "alignments" / f"step-{step}.png").shape
-        assert ["alignment", [height, width, 3], step] in by["comet.image"]
-        assert {"alignment": [{"shape_": [height, width, 3]}], "trainer/global_step": step} in [
+        assert ["alignment", [height, width, 3], row] in by["comet.image"]
+        assert {"alignment": [{"shape_": [height, width, 3]}], "trainer/global_step": row} in [
             s for (s,) in by["wandb.log"]
         ]
     assert sum("align_skipped" in said for (said,) in by["wandb.log"]) == 2

@@ -62,6 +62,7 @@ class Latest(Checkpoint):
             loop.reset_restart_stage()
             trainer.validating = True
             loop.run()
+            loop._has_run = False  # or Lightning takes a step that was its epoch's last for the end of training
             trainer.training = True
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
