@@ -192,6 +192,21 @@ def test_what_is_cut_short_while_it_is_sent_is_never_chosen(config, url, monkeyp
     assert b"newer " * 1000 in there(url).values() and b"newer " * 500 not in there(url).values()
 
 
+def test_a_checkpoint_is_named_once_its_curves_are_there_and_before_all_else(config, tmp_path, monkeypatch):
+    config, sent = on(config, str(tmp_path / "mirror")), []
+    replaced = Remote.replace
+    monkeypatch.setattr(Remote, "replace", lambda self, file, name: (replaced(self, file, name), sent.append(name)))
+    (config.run / "samples").mkdir()
+    for name in ("a-picture.png", "samples/0.wav", "metrics.csv"):
+        save(config.run, name, b"something")
+    save(config.run, "checkpoints/last.ckpt", b"one")
+    with mirrored(config):
+        sent.clear()
+        until(lambda: sent.count("mirror.json") == 2)
+    assert sorted(sent[:2]) == ["logged_as.txt", "metrics.csv"] and sent[2] == "mirror.json"
+    assert sorted(sent[3:5]) == ["a-picture.png", "samples/0.wav"] and sent[5] == "mirror.json"
+
+
 def test_a_fetch_that_is_cut_short_is_done_again(config, tmp_path, monkeypatch):
     config = on(config, str(tmp_path / "mirror"))
     with mirrored(config):

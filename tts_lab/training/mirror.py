@@ -17,6 +17,7 @@ from pathlib import Path
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.inventory import Inventory, Kept, is_checkpoint
+from tts_lab.training.loggers import IDENTITY
 from tts_lab.training.remote import Remote, reaching, reason
 from tts_lab.training.restore import restore
 from tts_lab.training.terminal import log
@@ -27,6 +28,8 @@ RETRY = 60.0
 """Seconds after which what failed is tried again."""
 AT_THE_END = 300.0
 """Seconds to wait for the last upload of a run that is done. Other processes wait for this one, but not for ever."""
+RECORDS = ("metrics.csv", "log.txt", "environment.json", "config.yaml", IDENTITY)
+"""What a run that goes on from a checkpoint needs besides it: its curves until there, and what it was made with."""
 INTERRUPTED = 90.0
 """The same for a run that is interrupted: a spot instance is taken away two minutes after it is told."""
 
@@ -134,7 +137,7 @@ class Mirror:
                     time.sleep(LOOK)
 
     def _send_all(self) -> None:
-        """Everything new: the newest checkpoint, whenever one comes, then the small files, then other checkpoints."""
+        """Everything new: the newest checkpoint, whenever one comes, then other files, then other checkpoints."""
         self._send_newest()
         for file in self._new(self._files(self.run)):
             if not is_checkpoint(file.name):
@@ -150,7 +153,10 @@ class Mirror:
         newest = max(self._checkpoints(), key=lambda file: file.saved, default=None)
         if newest and self._new([newest]):
             self._send(newest)
-            self._write()
+            for file in self._new(self._files(self.run, deep=False)):
+                if file.name in RECORDS:
+                    self._send(file)
+            self._write()  # which names the checkpoint, so only now
 
     def _send(self, file: _Here) -> None:
         try:
@@ -192,11 +198,11 @@ class Mirror:
     def _checkpoints(self) -> list[_Here]:
         return [file for file in self._files(self.run / "checkpoints") if is_checkpoint(file.name)]
 
-    def _files(self, within: Path) -> list[_Here]:
-        """What is in a folder of the run and in those below, less what is hidden: half-written files are."""
+    def _files(self, within: Path, deep: bool = True) -> list[_Here]:
+        """What is in a folder of the run, and in those below, less what is hidden: half-written files are."""
         found = []
         for folder, folders, names in os.walk(within):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if deep and not name.startswith(".")]
             for path in (Path(folder) / name for name in names if not name.startswith(".")):
                 try:
                     status = path.lstat()
