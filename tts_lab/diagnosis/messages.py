@@ -39,8 +39,8 @@ MESSAGES = (
              "time: slower progress; quality: none lost"),
             ("Take precision 32, if it was bf16.", "time: up to twice as long where bf16 is native"),
             ("Look for silent, clipped or nearly empty clips: `tts-lab analyze`, then `tts-lab review`.", FREE),
-            ("Find the operation in the run's own process: torch.autograd.set_detect_anomaly(True) at its start, "
-             "with overfit_batches 1.", "time: each step several times as long, so only for the hunt"),
+            ("Find the line of Python: debug anomaly, with overfit_batches 1 if that does it too.",
+             "time: each step some ten times as long, so only for the hunt"),
         ),
         mind="`python -c \"import torch; torch.autograd.set_detect_anomaly(True)\"` before a run does nothing: the "
              "setting ends with that process. It must be switched on in the process that trains.",
@@ -238,7 +238,7 @@ MESSAGES = (
         means="x += 1, or x[i] = y, on a value whose gradient is still to be computed.",
         tries=(
             ("Write x = x + 1, or torch.where.", FREE),
-            ("torch.autograd.set_detect_anomaly(True) in that very process names the line.",
+            ("debug anomaly, or torch.autograd.set_detect_anomaly(True) in that very process, names the line.",
              "time: slow steps meanwhile"),
         ),
         mind="The message's own hint works only in the process that trains, not in a `python -c` before it.",

@@ -21,6 +21,7 @@ from tts_lab.devices.processes import LostProcessError, Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.training.anomaly import Anomaly
 from tts_lab.training.bad_numbers import BadNumbers
 from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
@@ -30,17 +31,21 @@ from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, best_and_last, ending
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.profile import Profile
 from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
 from tts_lab.training.stages import next_place
 from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
+from tts_lab.training.verbose import Verbose
 from tts_lab.training.watch import Watch
 from tts_lab.voices.best import HEARD
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
+
+DEBUG = {"verbose": Verbose, "anomaly": Anomaly, "profile": Profile}
 
 
 def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
@@ -135,6 +140,7 @@ def _fit(
     config, hardware, waiting = module.config, module.hardware, DataWait()
     frontend = Frontend.from_dict(data.corpus.frontend)
     shown = [Hearing(config, frontend, judge)] if judge else []
+    looking = [DEBUG[config.debug](config)] if config.debug else []
     if loggers:
         samples = Samples(config, frontend, chosen_clips(data))
         shown += [
@@ -145,7 +151,7 @@ def _fit(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
         callbacks=[
-            BadNumbers(config, last, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
+            *looking, BadNumbers(config, last, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
             *best_and_last(config, last), KeepSteps(last.parent, config.keep_steps),
         ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
