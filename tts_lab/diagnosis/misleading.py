@@ -10,7 +10,7 @@ MISLEADING = (
         means="torch.autograd.set_detect_anomaly(True) holds for the process that calls it. In a `python -c` before "
               "the run it does nothing at all.",
         tries=(
-            ("debug anomaly, with overfit_batches 1: it is on in the process that trains, and sees the way forward too.",
+            ("debug anomaly, with overfit_batches 1: it is on in the process that trains, and sees the way forward.",
              "time: each step some ten times as long, so only for the hunt"),
         ),
     ),

@@ -1,4 +1,4 @@
-"""``python -m tts_lab.notebook.lazy FOLDER``: a few sums on torch-xla's CPU client, with and without what makes it slow.
+"""``python -m tts_lab.notebook.lazy FOLDER``: sums on torch-xla's CPU client, with and without what makes it slow.
 
 Each writes its counters after every step, as a run does, to ``FOLDER/NAME/metrics.csv``: ``shapes`` is given another
 shape each time, ``spectrum`` asks for an FFT, which this device has not, ``healthy`` does the same with one shape and
