@@ -154,6 +154,7 @@ GUIDE = [
     ("FileNotFoundError: [Errno 2] No such file or directory", "A file is not there"),
     ("KeyError: 'speaker_id'", "No speaker id"),
     ("Loss is NaN", "A loss or a gradient is not a number"),
+    ("step 12: mel is nan. Its utterances: a, b", "A loss or a gradient is not a number"),
     ("ModuleNotFoundError: No module named 'X'", "A package is missing"),
     ("RuntimeError: expected scalar type Float but found Double", "float64 among float32"),
     # 7.2, what is heard and how it goes

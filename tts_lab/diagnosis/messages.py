@@ -26,7 +26,8 @@ MESSAGES = (
     Ailment(
         "A loss or a gradient is not a number",
         said=r"\bloss\w*\b.{0,40}\b(nan|inf)\b|\b(nan|inf)\b.{0,40}\b(loss|gradient|grad)\w*\b|returned nan values|"
-             r"non-finite|not finite|\b(mel|kl|loss_[gd]|grad_norm_[gd]|duration)[ :=]+(nan|-?inf)\b",
+             r"non-finite|not finite|\b(mel|kl|loss_[gd]|grad_norm_[gd]|duration|adversarial|feature)\b( is)?[ :=]+"
+             r"(nan|-?inf)\b",
         shown=signs.not_a_number,
         means="A number overflowed, or something was divided by zero or had the logarithm of nothing taken. A run of "
               "tts_lab takes no such step; in other trainers every weight is spoilt from there on, and of their "
