@@ -154,6 +154,7 @@ GUIDE = [
     ("FileNotFoundError: [Errno 2] No such file or directory", "A file is not there"),
     ("KeyError: 'speaker_id'", "No speaker id"),
     ("Loss is NaN", "A loss or a gradient is not a number"),
+    ("step 12: mel is nan. Its utterances: a, b", "A loss or a gradient is not a number"),
     ("ModuleNotFoundError: No module named 'X'", "A package is missing"),
     ("RuntimeError: expected scalar type Float but found Double", "float64 among float32"),
     # 7.2, what is heard and how it goes
@@ -418,7 +419,7 @@ def corpus_of(clips: list[tuple[str | None, float]], quarantined: int = 0, phone
 CORPORA = [
     (corpus_of([(None, 10.0)] * 60), []),
     (corpus_of([(None, 10.0)] * 12), [("Too little data", "2.0 minutes")]),
-    (corpus_of([("ada", 10.0)] * 60 + [("bob", 10.0)] * 4), [("The speaker's identity is lost", "bob 0.7")]),
+    (corpus_of([("ada", 10.0)] * 60 + [("bob", 10.0)] * 4), [("The speaker's identity is lost", "0.7 of bob")]),
     (corpus_of([(None, 10.0)] * 60, 20), [("Much of the corpus was set aside", "20 of 80")]),
     (corpus_of([(None, 10.0)] * 60, phonemes="aʎ"), [("Wrong pronunciation", "'ʎ' (60×)")]),
 ]
@@ -429,6 +430,13 @@ def test_the_corpus_of_a_run_is_looked_at_too(corpus: Corpus, expected: list, tm
     found = diagnose(write_run(tmp_path / "run", corpus=corpus))
     assert [one.name for one in found] == [name for name, _ in expected]
     assert all(figures in one.found[0] for one, (_, figures) in zip(found, expected, strict=True))
+
+
+def test_a_rare_speaker_who_is_drawn_more_often_is_not_lost(tmp_path: Path) -> None:
+    corpus = corpus_of([("ada", 10.0)] * 60 + [("bob", 10.0)] * 4)
+    for utterance in corpus.utterances[60:]:
+        utterance.weight = 4.0
+    assert [one.name for one in diagnose(write_run(tmp_path / "run", corpus=corpus))] == []
 
 
 def test_a_log_in_the_folder_is_read_and_figures_come_first(tmp_path: Path) -> None:

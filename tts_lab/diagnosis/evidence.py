@@ -1,6 +1,7 @@
 """What the folder of a run holds that a diagnosis can go by."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.errors import UserError
 from tts_lab.evaluation.advice import Advice, advise_on, curve
 from tts_lab.evaluation.evaluation import Evaluation
@@ -76,10 +77,18 @@ class Evidence:
     @cached_property
     def train_seconds(self) -> Counter[str | None]:
         """Seconds of each speaker in the training split."""
+        return self._seconds(lambda utterance: 1.0)
+
+    @cached_property
+    def drawn_seconds(self) -> Counter[str | None]:
+        """Seconds of each speaker that an epoch draws, by the weights of the clips."""
+        return self._seconds(lambda utterance: utterance.weight)
+
+    def _seconds(self, times: Callable[[Utterance], float]) -> Counter[str | None]:
         found: Counter[str | None] = Counter()
         for utterance in self.corpus.stream() if self.corpus else ():
             if utterance.split == "train":
-                found[utterance.speaker] += utterance.samples / self.corpus.sample_rate
+                found[utterance.speaker] += times(utterance) * utterance.samples / self.corpus.sample_rate
         return found
 
 

@@ -88,7 +88,8 @@ FILES = (
     ),
     Ailment(
         "The checkpoint holds more than numbers",
-        said=r"Weights only load failed.*(global|two options)|Unsupported global|weights_only|PosixPath",
+        said=r"Weights only load failed.*(global|two options)|Unsupported global|PosixPath",
+        asked=r"weights_only",  # in a traceback it is a line of code that has nothing to do with it
         means="It was pickled with Python objects inside (Piper's own hold paths), and reading those can run code. "
               "PyTorch refuses since 2.6.",
         tries=(

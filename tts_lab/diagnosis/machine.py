@@ -118,7 +118,7 @@ MACHINE = (
         shown=signs.slows_down,
         means="Another program took the cores, the machine is hot, it swaps, or a cloud instance's credits are spent.",
         tries=(
-            ("See top, free -h and nvidia-smi while it runs.", FREE),
+            ("See top, free -h and nvidia-smi while it runs; debug profile says where a step's time goes.", FREE),
             ("Stop and give the same command again: if it is fast at first, something grows.",
              "time: the steps since the last checkpoint"),
         ),

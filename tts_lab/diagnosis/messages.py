@@ -26,7 +26,8 @@ MESSAGES = (
     Ailment(
         "A loss or a gradient is not a number",
         said=r"\bloss\w*\b.{0,40}\b(nan|inf)\b|\b(nan|inf)\b.{0,40}\b(loss|gradient|grad)\w*\b|returned nan values|"
-             r"non-finite|not finite|\b(mel|kl|loss_[gd]|grad_norm_[gd]|duration)[ :=]+(nan|-?inf)\b",
+             r"non-finite|not finite|\b(mel|kl|loss_[gd]|grad_norm_[gd]|duration|adversarial|feature)\b( is)?[ :=]+"
+             r"(nan|-?inf)\b",
         shown=signs.not_a_number,
         means="A number overflowed, or something was divided by zero or had the logarithm of nothing taken. A run of "
               "tts_lab takes no such step; in other trainers every weight is spoilt from there on, and of their "
@@ -39,8 +40,8 @@ MESSAGES = (
              "time: slower progress; quality: none lost"),
             ("Take precision 32, if it was bf16.", "time: up to twice as long where bf16 is native"),
             ("Look for silent, clipped or nearly empty clips: `tts-lab analyze`, then `tts-lab review`.", FREE),
-            ("Find the operation in the run's own process: torch.autograd.set_detect_anomaly(True) at its start, "
-             "with overfit_batches 1.", "time: each step several times as long, so only for the hunt"),
+            ("Find the line of Python: debug anomaly, with overfit_batches 1 if that does it too.",
+             "time: each step some ten times as long, so only for the hunt"),
         ),
         mind="`python -c \"import torch; torch.autograd.set_detect_anomaly(True)\"` before a run does nothing: the "
              "setting ends with that process. It must be switched on in the process that trains.",
@@ -238,7 +239,7 @@ MESSAGES = (
         means="x += 1, or x[i] = y, on a value whose gradient is still to be computed.",
         tries=(
             ("Write x = x + 1, or torch.where.", FREE),
-            ("torch.autograd.set_detect_anomaly(True) in that very process names the line.",
+            ("debug anomaly, or torch.autograd.set_detect_anomaly(True) in that very process, names the line.",
              "time: slow steps meanwhile"),
         ),
         mind="The message's own hint works only in the process that trains, not in a `python -c` before it.",

@@ -10,8 +10,8 @@ MISLEADING = (
         means="torch.autograd.set_detect_anomaly(True) holds for the process that calls it. In a `python -c` before "
               "the run it does nothing at all.",
         tries=(
-            ("Call it at the start of the process that trains, with overfit_batches 1 or a small limit_utterances.",
-             "time: each step several times as long, so only for the hunt"),
+            ("debug anomaly, with overfit_batches 1: it is on in the process that trains, and sees the way forward.",
+             "time: each step some ten times as long, so only for the hunt"),
         ),
     ),
     Ailment(

@@ -150,13 +150,13 @@ def likeness_lost(e: Evidence) -> str | None:
 
 
 def unbalanced(e: Evidence) -> str | None:
-    seconds = e.train_seconds
+    seconds = e.drawn_seconds
     if len(seconds) < 2:
         return None
     (most, long), (least, short) = seconds.most_common()[0], seconds.most_common()[-1]
     if long < 5 * short:
         return None
-    return f"{most} has {long / 60:.1f} minutes of the training clips and {least} {short / 60:.1f}"
+    return f"an epoch draws {long / 60:.1f} minutes of {most} and {short / 60:.1f} of {least}"
 
 
 def little_data(e: Evidence) -> str | None:

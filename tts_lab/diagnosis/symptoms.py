@@ -139,7 +139,7 @@ SYMPTOMS = (
             ("learning_rate 2e-4 from scratch, 5e-5 to 2e-4 for a fine-tune; schedule constant or cosine.", FREE),
             ("Try on few clips: limit_utterances 50, overfit_batches 2. There the mel must fall fast.",
              "time: minutes"),
-            ("Unfreeze parts; see `tts-lab recommend`.", FREE),
+            ("Unfreeze parts; see `tts-lab recommend`. debug verbose shows how strongly each is pulled.", FREE),
         ),
     ),
     Ailment(

@@ -154,6 +154,9 @@ class TrainConfig:
     """Debugging: repeat only the first so many batches; 0 for off. The losses must then fall fast."""
     limit_utterances: int = 0
     """Debugging: use only the first so many training utterances; 0 for all."""
+    debug: Literal["verbose", "anomaly", "profile"] | None = None
+    """Debugging, on cpu and cuda: verbose says what each part makes and how strong its gradient is; anomaly names the
+    line of Python that makes a NaN, in steps ten times as long; profile says where the time of a step goes."""
     seed: int = 1234
     """Decides initial weights, data order, segments, noise and dropout."""
     workers: int = 1
@@ -224,6 +227,11 @@ class TrainConfig:
             problems.append(f"discriminator_gain is {self.discriminator_gain}; it must be above zero, 1 is Piper's")
         if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
+        if self.debug and self.accelerator in ("xla", "neuron"):
+            problems.append(
+                f"debug is {self.debug}: it looks into a step, of which {self.accelerator} shows nothing before the "
+                "end; take accelerator cpu for the hunt"
+            )
         if any(stage.share <= 0 for stage in self.stages):
             problems.append("a stage has a share that is not above zero")
         problems += self._problems_of_start()

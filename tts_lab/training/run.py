@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-import shutil
 import threading
 import time
 import warnings
@@ -21,21 +19,24 @@ from tts_lab.corpus.corpus import Corpus
 from tts_lab.corpus.wholefile import remove_leftovers, write_atomically
 from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
-from tts_lab.devices.processes import LostProcessError, Processes
+from tts_lab.devices.processes import Processes
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training import space
+from tts_lab.training.anomaly import Anomaly
 from tts_lab.training.bad_numbers import BadNumbers
 from tts_lab.training.clips import chosen_clips
 from tts_lab.training.compile_alarm import CompileAlarm
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
+from tts_lab.training.failing import failures_told
 from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, Latest, ending, keep_best
 from tts_lab.training.loggers import run_loggers
 from tts_lab.training.mirror import mirrored
 from tts_lab.training.module import VitsTraining
+from tts_lab.training.profile import Profile
 from tts_lab.training.record import write_record
 from tts_lab.training.rehearsal import rehearsal
 from tts_lab.training.samples import Samples
@@ -43,6 +44,7 @@ from tts_lab.training.stages import next_place
 from tts_lab.training.stopping import Stop, StoppedError
 from tts_lab.training.terminal import Terminal, log
 from tts_lab.training.throughput import DataWait, Throughput
+from tts_lab.training.verbose import Verbose
 from tts_lab.training.watch import Watch
 from tts_lab.voices.best import HEARD
 from tts_lab.voices.checkpoints import Checkpoint, SafeCheckpointIO, checkpoint_of, load_safely, newest_checkpoint
@@ -50,7 +52,7 @@ from tts_lab.voices.pace import match_pace
 from tts_lab.voices.start import Start, find_start, model_sizes, read_start
 from tts_lab.voices.warm_start import warm_start
 
-DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*exited unexpectedly")
+DEBUG = {"verbose": Verbose, "anomaly": Anomaly, "profile": Profile}
 
 
 def train(config: TrainConfig, judge: Judge | None = None) -> Path | None:
@@ -163,6 +165,7 @@ def _fit(
     config, hardware, waiting = module.config, module.hardware, DataWait()
     frontend = Frontend.from_dict(data.corpus.frontend)
     shown = [Hearing(config, frontend, judge)] if judge else []
+    looking = [DEBUG[config.debug](config)] if config.debug else []
     if loggers:
         samples = Samples(config, frontend, chosen_clips(data))
         shown += [
@@ -173,33 +176,16 @@ def _fit(
         **hardware.lightning(), max_steps=module.place.end, max_epochs=-1, logger=loggers, profiler=waiting,
         # Saving a checkpoint ends in a barrier, so all processes do; Lightning writes rank 0's.
         callbacks=[
-            stop, BadNumbers(config, last, stop, every_step=hardware.torch.type == "cpu"), *shown, *ending(config),
-            KeepSteps(last.parent, config.keep_steps), *keep_best(config, last.parent), Latest(config, last, stop),
+            *looking, stop, BadNumbers(config, last, stop, every_step=hardware.torch.type == "cpu"), *shown,
+            *ending(config), KeepSteps(last.parent, config.keep_steps), *keep_best(config, last.parent),
+            Latest(config, last, stop),
         ],
         plugins=[SafeCheckpointIO()], log_every_n_steps=config.log_every, num_sanity_val_steps=0,
         val_check_interval=config.validate_every, check_val_every_n_epoch=None,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
     )  # fmt: skip
-    try:
+    with failures_told(trainer, module, data, last):
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    except LostProcessError as error:
-        raise UserError(
-            f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {last.parent}"
-        ) from error
-    except (OSError, RuntimeError, ValueError) as error:  # ValueError: Lightning's, of whatever a logger raised
-        if full := space.full(error):
-            needed, free = space.need(module, data, module.place.end), shutil.disk_usage(config.run).free / 1e6
-            raise UserError(
-                f"step {trainer.global_step}: the disk is full ({full}). {config.run} keeps {needed}, and {free:.1f} "
-                f"MB are free. Make room, and the same command goes on from the newest checkpoint in {last.parent}"
-            ) from error
-        if not DEAD_WORKER.search(str(error)):
-            raise
-        raise UserError(
-            f"step {trainer.global_step}: a data worker died ({error}). The same command goes on from the newest "
-            f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little "
-            "shared memory: fewer workers need less"
-        ) from error
     return {"global_step": trainer.global_step, "stage": module.stage}
 
 
