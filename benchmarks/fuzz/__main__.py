@@ -1,0 +1,133 @@
+"""Drives the cages and counts: see `benchmarks.fuzz`."""
+
+import argparse
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fuzz import cage, healthy
+
+PATIENCE = 3 * cage.SECONDS
+"""Seconds without an answer after which a cage is ended."""
+STARTING = 120
+OUTCOMES = ("accepted", "set aside", "refused", "fault")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Spoil files and read them.")
+    parser.add_argument("--kind", choices=("all", *healthy.KINDS), default="all")
+    parser.add_argument("--count", type=int, default=10_000, help="files of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("build/fuzz"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {"seed": given.seed, "count": given.count, "kinds": {}}
+    for kind in healthy.KINDS if given.kind == "all" else (given.kind,):
+        report["kinds"][kind] = told = _fuzz(kind, given)
+        print(_row(kind, told), flush=True)
+        (given.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    return int(any(told["fault"] for told in report["kinds"].values()))
+
+
+def _fuzz(kind: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Every file of a kind, shared among cages. Faulting ones are kept in `out/kind`, with what was raised."""
+    kept, began = given.out / kind, time.monotonic()
+    shutil.rmtree(kept, ignore_errors=True)
+    (kept / "healthy").mkdir(parents=True)
+    healthy.make(kind, (kept / "healthy"))
+    last = given.first + given.count
+    with ThreadPoolExecutor(given.workers) as pool:
+        found = list(pool.map(lambda part: _caged(kind, given, given.first + part, last), range(given.workers)))
+    answers = [answer for part in found for answer in part]
+    told: dict[str, Any] = {outcome: 0 for outcome in OUTCOMES} | Counter(answer["outcome"] for answer in answers)
+    told["most seconds"] = round(max(answer.get("seconds", 0) for answer in answers), 2)
+    told["most megabytes"] = round(max(answer.get("megabytes", 0) for answer in answers))
+    told["minutes"] = round((time.monotonic() - began) / 60, 1)
+    told["reasons"] = Counter(_form(answer["reason"]) for answer in answers if "reason" in answer).most_common(40)
+    faults = [answer for answer in answers if answer["outcome"] == "fault"]
+    told["faults"] = Counter(f"{fault['why']}: {_place(fault['trace'])}" for fault in faults).most_common()
+    cases = list(healthy.cases(kept / "healthy"))
+    for fault in faults:
+        case, path, content = cage.draw(kind, given.seed, fault["ends"], cases)
+        name = kept / f"{fault['ends']}-{case.name}-{path.name}"
+        name.write_bytes(content)
+        name.with_name(name.name + ".trace").write_text(f"{path}\n{fault['why']}\n{fault['trace']}\n")
+    return told
+
+
+def _caged(kind: str, given: argparse.Namespace, first: int, last: int) -> list[dict[str, Any]]:
+    """The answers to the cases from `first` on, each so many further; a cage that is lost is replaced."""
+    answers: list[dict[str, Any]] = []
+    while first < last:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch, tempfile.TemporaryFile() as errors:
+            numbers = map(str, (given.seed, first, last, given.workers))
+            home = str((given.out / kind / "healthy").resolve())
+            command = [sys.executable, "-m", "benchmarks.fuzz.cage", kind, *numbers, home, scratch]
+            running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            lines: queue.Queue[str] = queue.Queue()
+            threading.Thread(target=_listen, args=(running.stdout, lines), daemon=True).start()
+            now, why = None, ""
+            while True:
+                try:
+                    line = lines.get(timeout=STARTING if now is None else PATIENCE)
+                except queue.Empty:
+                    why = "hangs"
+                    break
+                if not line:
+                    break
+                answer = json.loads(line)
+                now = answer.get("begins", now)
+                if "ends" in answer:
+                    answers.append(answer)
+            running.kill()
+            code = running.wait()
+            running.stdout.close()
+            if not answers and now is None:
+                errors.seek(0)
+                raise RuntimeError(f"{kind}: the cage did not start: {errors.read()[-3000:].decode()}")
+            if now is not None and (not answers or answers[-1]["ends"] != now):
+                trace = why or f"the process ended with {code}"
+                answers.append({"ends": now, "outcome": "fault", "why": why or "killed", "trace": trace})
+            first = (first if now is None else now) + given.workers
+    return answers
+
+
+def _listen(stream: Any, lines: queue.Queue[str]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def _form(reason: str) -> str:
+    """A reason without what is the file's own, to count by."""
+    words = reason.splitlines()[0].split(": ", 1)[-1]
+    return "".join("#" if letter.isdigit() else letter for letter in words)[:90]
+
+
+def _place(trace: str) -> str:
+    """The last line of ours in a traceback, and what was raised."""
+    ours = [line.strip() for line in trace.splitlines() if "/tts_lab/" in line or "benchmarks/fuzz/readers" in line]
+    where = ours[-1].split("/tts_lab/")[-1].split("/benchmarks/")[-1] if ours else ""
+    return f"{where} | {trace.strip().splitlines()[-1][:120]}"
+
+
+def _row(kind: str, told: dict[str, Any]) -> str:
+    counts = "".join(f"{told[outcome]:7d} {outcome}" for outcome in OUTCOMES)
+    most = f"{told['most seconds']:6.1f} s and {told['most megabytes']:4d} MB at most"
+    faults = "".join(f"\n    {count:5d} x {fault}" for fault, count in told["faults"][:40])
+    return f"{kind:12}{counts}; {most}; {told['minutes']} min{faults}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
