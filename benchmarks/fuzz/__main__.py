@@ -3,6 +3,7 @@
 import argparse
 import json
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def _fuzz(kind: str, given: argparse.Namespace) -> dict[str, Any]:
     told["minutes"] = round((time.monotonic() - began) / 60, 1)
     told["reasons"] = Counter(_form(answer["reason"]) for answer in answers if "reason" in answer).most_common(40)
     faults = [answer for answer in answers if answer["outcome"] == "fault"]
-    told["faults"] = Counter(f"{fault['why']}: {_place(fault['trace'])}" for fault in faults).most_common()
+    places = Counter(f"{fault['why']}: {_place(fault['trace'])}" for fault in faults)
+    told["faults"] = [(count, place, next(f["ends"] for f in faults if place.endswith(_place(f["trace"])))) for place, count in places.most_common()]
     cases = list(healthy.cases(kept / "healthy"))
     for fault in faults:
         case, path, content = cage.draw(kind, given.seed, fault["ends"], cases)
@@ -116,16 +118,16 @@ def _form(reason: str) -> str:
 
 
 def _place(trace: str) -> str:
-    """The last line of ours in a traceback, and what was raised."""
-    ours = [line.strip() for line in trace.splitlines() if "/tts_lab/" in line or "benchmarks/fuzz/readers" in line]
-    where = ours[-1].split("/tts_lab/")[-1].split("/benchmarks/")[-1] if ours else ""
-    return f"{where} | {trace.strip().splitlines()[-1][:120]}"
+    """The last line of ours in a traceback, and how what was raised begins."""
+    ours = re.findall(r'"[^"]*/((?:tts_lab|fuzz)/[^"]+)", (line \d+, in \S+)', trace)
+    last = re.sub(r"\d+", "#", trace.strip().splitlines()[-1])
+    return f"{' '.join(ours[-1]) if ours else 'nowhere of ours'}: {last[:60]}"
 
 
 def _row(kind: str, told: dict[str, Any]) -> str:
     counts = "".join(f"{told[outcome]:7d} {outcome}" for outcome in OUTCOMES)
     most = f"{told['most seconds']:6.1f} s and {told['most megabytes']:4d} MB at most"
-    faults = "".join(f"\n    {count:5d} x {fault}" for fault, count in told["faults"][:40])
+    faults = "".join(f"\n    {count:5d} x {place}, as case {number}" for count, place, number in told["faults"])
     return f"{kind:12}{counts}; {most}; {told['minutes']} min{faults}"
 
 

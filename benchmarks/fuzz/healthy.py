@@ -102,7 +102,7 @@ def _checkpoints(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         return folder / name / "voice.ckpt"
 
-    tiny = PRESETS["tiny"].to_dict() | {"filter_channels": 16, "discriminator_divisor": 32}
+    tiny = PRESETS["tiny"].to_dict() | {"filter_channels": 16}
     write_checkpoint(checkpoint(ModelConfig.from_dict(tiny)), case("ours"))
     for name, write in (("rhasspy", rhasspy), ("piper1", piper1)):
         torch.save(write(pipers_model(130), 130), path := case(name))
