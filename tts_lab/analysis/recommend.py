@@ -4,7 +4,6 @@ Thresholds are those guides' where a sentence says so, and otherwise what was tr
 here: what was heard of the base voice comes from the caller (`tts_lab.evaluation.likeness`).
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,10 +58,7 @@ class Base:
         """The published voice in the file `voice`, an `.onnx`. Raises `UserError` as `Frontend.from_voice`."""
         config = Path(f"{voice}.json")
         frontend = Frontend.from_voice(config)
-        rate = json.loads(config.read_text(encoding="utf-8")).get("audio", {}).get("sample_rate")
-        if not rate:
-            raise UserError(f"{config} does not say the voice's audio.sample_rate; take the .onnx.json of the voice.")
-        return cls(name, frontend, int(rate), likeness, pitch)
+        return cls(name, frontend, sample_rate(config), likeness, pitch)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,25 @@ number belongs. Here each of these is a `UserError` that names the file, so that
 
 import functools
 import json
-from pathlib import Path
-from typing import Any, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeVar
 
 import yaml
+from annotated_types import Interval, Predicate
 
 from tts_lab.errors import UserError
 
 T = TypeVar("T")
+Count = Annotated[int, Interval(ge=0, lt=1 << 53)]
+"""A whole number that a float can hold."""
+
+
+def lies_inside(path: str) -> bool:
+    """Whether a path leads to nothing outside of the folder that it is relative to."""
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts and "\0" not in path
+
+
+Inside = Annotated[str, Predicate(lies_inside)]
 YAML_BYTES = 1 << 20
 """Of a configuration; more is none, and would take PyYAML minutes."""
 

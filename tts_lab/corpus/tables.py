@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from tts_lab.corpus.plain import parse_json
 from tts_lab.corpus.pipes import IDS_NAME, SPEAKER_NAMES, TEXT_NAMES
 from tts_lab.corpus.recordings import Recordings
 from tts_lab.corpus.rows import Entry, Layout
@@ -185,7 +186,7 @@ def _read_json(file: TextFile) -> Iterator[tuple[int, dict | str]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             yield number, f"no JSON ({error}); write one object a line"
         else:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from tts_lab.corpus.plain import Count, read_json, typed
 from tts_lab.corpus.rows import Row
 from tts_lab.corpus.settings import AudioSettings
 from tts_lab.corpus.wholefile import write_atomically
@@ -113,12 +115,18 @@ def _prepare_audio(outcome: Outcome) -> None:
     outcome.reason = outcome.reason or record["reason"]
 
 
+class _Record(TypedDict):
+    reason: str | None
+    samples: Count
+    notes: list[str]
+
+
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_bytes())
-        return record if record["reason"] or path.with_suffix(".npy").exists() else None
-    except (FileNotFoundError, ValueError, KeyError):
+        record = typed(_Record, read_json(path), path)
+    except UserError:  # not there, or half a one of a killed run
         return None
+    return record if record["reason"] or path.with_suffix(".npy").exists() else None
 
 
 def _make(data: bytes, path: Path, settings: AudioSettings, cut: tuple[float, float] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from tts_lab.errors import UserError
 from tts_lab.training.config import VALIDATED
 from tts_lab.voices.best import HEARD
 
@@ -23,12 +24,18 @@ COLUMNS = (
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a metrics.csv, ``step`` as an integer, the rest as numbers or "" where not measured.
 
-    A file of an older version has fewer columns, and so have its rows.
+    A file of an older version has fewer columns, and so have its rows. Raises `UserError` for a line of anything else.
     """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("step", "").isdigit()]
-    return [
-        {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows
-    ]
+    rows, number = [], 1
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in (table := csv.DictReader(file)):
+                number = table.line_num
+                if (row.get("step") or "").isdecimal():
+                    cells = {name: cell for name, cell in row.items() if name in COLUMNS}
+                    rows.append({k: int(v) if k == "step" else float(v) if v else "" for k, v in cells.items()})
+    except (ValueError, csv.Error, OSError) as error:
+        raise UserError(f"{path} cannot be read, after line {number}: {error}. Mend or remove what is wrong.") from error
+    return rows
