@@ -121,7 +121,7 @@ def _configs(folder: Path) -> None:
 
     for number, recipe in enumerate(sorted(Path("recipes").glob("*.yaml"))):
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-        content |= {"corpus": "corpus", "start_from": "scratch", "reinitialise": []}
+        content |= {"corpus": f"{recipe.stem}/corpus", "start_from": "scratch", "reinitialise": []}
         content.pop("posterior_steps", None)
         where = folder / recipe.stem
         (where / "corpus").mkdir(parents=True)
@@ -192,6 +192,7 @@ def _decisions(folder: Path) -> None:
 
 def _runs(folder: Path) -> None:
     import numpy as np
+    import yaml
     from test_advice import FALLING, TURNING, heard
 
     from tts_lab.corpus.corpus import Corpus
@@ -207,7 +208,8 @@ def _runs(folder: Path) -> None:
         (run / "checkpoints").mkdir(parents=True)
         corpus = Corpus.load(corpora / "plain")
         config = TrainConfig(corpus.folder, run, max_steps=100, preset="tiny")
-        config.save(run / "config.yaml")
+        settings = config.to_dict() | {"corpus": name}  # of which the run folder keeps a copy
+        (run / "config.yaml").write_text(yaml.safe_dump(settings))
         write_record(run, config.to_dict(), corpus, 1, 0)
         shutil.copy(corpus.folder / "corpus.json", run)
         rows = [",".join(COLUMNS)]

@@ -27,6 +27,7 @@ def lies_inside(path: str) -> bool:
 Inside = Annotated[str, Predicate(lies_inside)]
 YAML_BYTES = 1 << 20
 """Of a configuration; more is none, and would take PyYAML minutes."""
+YAML_DEPTH = 50
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -71,10 +72,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _WithoutAliases(yaml.SafeLoader):
+    depth = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"aliases, as *{self.peek_event().anchor}, are not read; write it out")
-        return super().compose_node(parent, index)
+        if self.depth > YAML_DEPTH:
+            raise yaml.YAMLError(f"it is nested over {YAML_DEPTH} deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def typed(kind: type[T], content: Any, of: Path | str) -> T:

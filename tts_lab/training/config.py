@@ -165,6 +165,9 @@ class TrainConfig:
         from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
         from tts_lab.training.loggers import missing
 
+        # The parser lets null through, whatever the type.
+        if empty := [field.name for field in fields(self) if getattr(self, field.name) is None and field.default is not None]:
+            raise UserError(f"this configuration cannot run: {', '.join(empty)} may not be null; leave it out")
         self.voice_cache = Path(self.voice_cache)
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file
         problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
@@ -205,7 +208,7 @@ class TrainConfig:
             problems.append(f"discriminator_gain is {self.discriminator_gain}; it must be above zero, 1 is Piper's")
         if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
-        if any(stage.share <= 0 for stage in self.stages):
+        if any(stage.share is None or not stage.share > 0 for stage in self.stages):
             problems.append("a stage has a share that is not above zero")
         problems += self._problems_of_start()
         if not (Path(self.corpus) / "corpus.json").is_file():
