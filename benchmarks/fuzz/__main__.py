@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import queue
 import re
 import shutil
@@ -17,9 +18,9 @@ from typing import Any
 
 from benchmarks.fuzz import cage, healthy
 
-PATIENCE = 12 * cage.SECONDS
-"""Seconds by the clock without an answer after which a cage is ended, on a machine that may be busy otherwise."""
-STARTING = 600
+PATIENCE = 3 * cage.SECONDS
+"""Seconds of computing without an answer after which a cage is ended; or, where it computes nothing, of `STARTING`."""
+STARTING = 900
 OUTCOMES = ("accepted", "set aside", "refused", "fault")
 
 
@@ -81,9 +82,8 @@ def _caged(kind: str, given: argparse.Namespace, first: int, last: int) -> list[
             threading.Thread(target=_listen, args=(running.stdout, lines), daemon=True).start()
             now, why = None, ""
             while True:
-                try:
-                    line = lines.get(timeout=STARTING if now is None else PATIENCE)
-                except queue.Empty:
+                line = _answer(lines, running.pid, STARTING if now is None else PATIENCE)
+                if line is None:
                     why = "hangs"
                     break
                 if not line:
@@ -103,6 +103,24 @@ def _caged(kind: str, given: argparse.Namespace, first: int, last: int) -> list[
                 answers.append({"ends": now, "outcome": "fault", "why": why or "killed", "trace": trace})
             first = (first if now is None else now) + given.workers
     return answers
+
+
+def _answer(lines: "queue.Queue[str]", pid: int, seconds: float) -> str | None:
+    """The next line of a cage, empty at its end; None if it does not come in so many seconds of computing."""
+    computed = _computed(pid)
+    for _ in range(STARTING // 5):
+        try:
+            return lines.get(timeout=5)
+        except queue.Empty:
+            if _computed(pid) - computed > seconds:
+                return None
+    return None
+
+
+def _computed(pid: int) -> float:
+    """Seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _listen(stream: Any, lines: queue.Queue[str]) -> None:

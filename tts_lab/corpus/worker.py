@@ -19,6 +19,9 @@ from tts_lab.errors import UserError
 VERSION = 1
 """Raise it when the making of a clip changes, so that clips of older versions are not used."""
 
+MOST_BYTES = 512 << 20
+"""Of a recording, which is read whole: over ten times the longest clip of studio quality."""
+
 
 @dataclass
 class Outcome:
@@ -96,6 +99,11 @@ def _take_ids(outcome: Outcome, ids: tuple[int, ...]) -> None:
 def _prepare_audio(outcome: Outcome) -> None:
     """Make the clip, or find it made. Beside each .npy lies a .json that is written last: it says "done"."""
     try:
+        if (size := outcome.row.audio.stat().st_size) > MOST_BYTES:
+            outcome.reason = outcome.reason or (
+                f"the file has {size >> 20} MB, and no clip has over {MOST_BYTES >> 20}; cut it at sentence ends"
+            )
+            return
         data = outcome.row.audio.read_bytes()
     except OSError as error:
         outcome.reason = outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
