@@ -1,10 +1,10 @@
 """The `.onnx.json` of a voice, or the `config.json` of a checkpoint: how text becomes ids, and how it sounds."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from annotated_types import Interval, Len
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from tts_lab.corpus.plain import read_json, typed
 from tts_lab.errors import UserError

@@ -59,7 +59,8 @@ def _fuzz(kind: str, given: argparse.Namespace) -> dict[str, Any]:
     told["reasons"] = Counter(_form(answer["reason"]) for answer in answers if "reason" in answer).most_common(40)
     faults = [answer for answer in answers if answer["outcome"] == "fault"]
     places = Counter(f"{fault['why']}: {_place(fault['trace'])}" for fault in faults)
-    told["faults"] = [(count, place, next(f["ends"] for f in faults if place.endswith(_place(f["trace"])))) for place, count in places.most_common()]
+    first_of = {_place(fault["trace"]): fault["ends"] for fault in reversed(faults)}
+    told["faults"] = [(count, place, first_of[place.partition(": ")[2]]) for place, count in places.most_common()]
     cases = list(healthy.cases(kept / "healthy"))
     for fault in faults:
         case, path, content = cage.draw(kind, given.seed, fault["ends"], cases)

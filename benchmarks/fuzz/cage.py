@@ -45,7 +45,8 @@ def draw(kind: str, seed: int, number: int, cases: list[Path]) -> tuple[Path, Pa
     rng = random.Random(f"{kind} {seed} {number}")
     case = rng.choice(cases)
     path = rng.choice(healthy.to_spoil(kind, case))
-    alike = [other.read_bytes() for one in cases for other in healthy.to_spoil(kind, one) if other.suffix == path.suffix]
+    files = [file for one in cases for file in healthy.to_spoil(kind, one)]
+    alike = [file.read_bytes() for file in files if file.suffix == path.suffix]
     return case, path, spoil(path.name, path.read_bytes(), alike, rng)
 
 

@@ -106,8 +106,8 @@ def _checkpoints(folder: Path) -> None:
     write_checkpoint(checkpoint(ModelConfig.from_dict(tiny)), case("ours"))
     for name, write in (("rhasspy", rhasspy), ("piper1", piper1)):
         torch.save(write(pipers_model(130), 130), path := case(name))
-        config = {"audio": {"sample_rate": 16000}, "espeak": {"voice": "en-us"}, "phoneme_id_map": DEFAULT_PHONEME_ID_MAP,
-                  "num_symbols": 256, "speaker_id_map": {}}  # fmt: skip
+        config = {"audio": {"sample_rate": 16000}, "espeak": {"voice": "en-us"}, "num_symbols": 256}
+        config |= {"phoneme_id_map": DEFAULT_PHONEME_ID_MAP, "speaker_id_map": {}}
         path.with_name("config.json").write_text(json.dumps(config))
     torch.save(piper1(pipers_model(130), 130), case("old"), _use_new_zipfile_serialization=False)
     for protocol in range(6):
@@ -214,7 +214,8 @@ def _runs(folder: Path) -> None:
         shutil.copy(corpus.folder / "corpus.json", run)
         rows = [",".join(COLUMNS)]
         for step, value in enumerate(np.repeat(curve, 3)):
-            cells = {column: f"{value * (1 + 0.01 * rng.normal()):.6g}" for column in COLUMNS} | {"step": 30 * step + 29}
+            cells = {column: f"{value * (1 + 0.01 * rng.normal()):.6g}" for column in COLUMNS}
+            cells |= {"step": 30 * step + 29}
             rows.append(",".join(str(cells[column]) for column in COLUMNS))
         (run / "metrics.csv").write_text("\n".join(rows) + "\n")
         (run / "log.txt").write_text("step 1\nRuntimeError: CUDA out of memory.\nstep 900: done\n")

@@ -14,16 +14,17 @@ import yaml
 NUMBERS = (0, 1, 2, 7, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1)
 TOKENS = (
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"|", b",", b'"', b"'", b"(", b")", b"\\", b"../", b"/",
-    b"..\\", b"C:\\", b"%2e%2e%2f", b"{", b"}", b"[", b"]", b":", b"- ", b"&a ", b"*a", b"!!python/object/apply:os.system",
-    b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"99999999999999999999", b"RIFF", b"data", b"fmt ", b"fLaC",
-    b"OggS", b"ID3", b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"\x80\x02", b"\x80\x04", b"cos\nsystem\n", b"R", b".",
+    b"..\\", b"C:\\", b"%2e%2e%2f", b"{", b"}", b"[", b"]", b":", b"- ", b"&a ", b"*a", b"!!python/tuple",
+    b"null", b"true", b"NaN", b"Infinity", b"-1", b"1e999", b"99999999999999999999", b"RIFF", b"data", b"fmt ",
+    b"fLaC", b"OggS", b"ID3", b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"\x80\x02", b"\x80\x04",
+    b"cos\nsystem\n", b"R", b".",
     b"\xed\xa0\x80", "é".encode("latin-1"), "Я".encode("utf-16-le"), b"segment_index,text\n", b"file_name,text\n",
 )  # fmt: skip
 """What has a meaning to one reader or another."""
 VALUES: tuple[Callable[[random.Random], Any], ...] = (
     lambda r: None, lambda r: True, lambda r: r.choice((-1, 0, 1, 2**31, 2**63, -(2**70), 10**400)),
     lambda r: r.choice((0.5, -0.0, 1e308, 5e-324, float("nan"), float("inf"))),
-    lambda r: r.choice(("", "x", "1", "../../canary", "/etc/passwd", "a\0b", "é\ud800", "NaN", "x" * 5000, "2024-99-99")),
+    lambda r: r.choice(("", "x", "1", "../../canary", "/etc/passwd", "a\0b", "é\ud800", "NaN", "x" * 5000)),
     lambda r: [], lambda r: {}, lambda r: [[]], lambda r: {"": {}}, lambda r: [1, "a", None], lambda r: {"id": "x"},
 )  # fmt: skip
 """Values of every type, for where one of another type belongs."""
@@ -187,8 +188,10 @@ def _yaml(data: bytes, rng: random.Random) -> bytes:
             bomb = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'lol'] * 9)}]" for i in range(30))
             return bomb.encode() + b"\n" + data
         case 1:
-            tag = rng.choice(("!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system", "!!python/tuple [1]",
-                              "!!binary '@'", "!!timestamp 2024-99-99", "!!int abc", "!!set {a, b}", "!unknown 1"))  # fmt: skip
+            tag = rng.choice(
+                ("!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system", "!!python/tuple [1]",
+                 "!!binary '@'", "!!timestamp 2024-99-99", "!!int abc", "!!set {a, b}", "!unknown 1")
+            )  # fmt: skip
             lines = data.split(b"\n")
             lines.insert(rng.randrange(len(lines)), f"{rng.choice(('run', 'seed', 'x'))}: {tag}".encode())
             return b"\n".join(lines)
@@ -227,15 +230,18 @@ def _archive(data: bytes, rng: random.Random) -> bytes:
 def _pickle(data: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.4:
         return rng.choice((_flip, _remove, _repeat, _number, _token))(data, [data], rng)
-    found = list(re.finditer(rb"K.|M..|J....|X....|h.|q.|c[\w.]+\n\w+\n|[)}\]tbesuR\x85\x86\x87\x88\x89]", data, re.DOTALL))
+    instruction = rb"K.|M..|J....|X....|h.|q.|c[\w.]+\n\w+\n|[)}\]tbesuR\x85\x86\x87\x88\x89]"
+    found = list(re.finditer(instruction, data, re.DOTALL))
     one, other = rng.choice(found), rng.choice(found)
     how = rng.randrange(4)
     if how == 0:  # a number of another size: a shape, a stride, an offset
         return data[: one.start()] + b"\x8a\x08" + rng.choice(NUMBERS).to_bytes(8, "little") + data[one.end() :]
     if how == 1:
-        names = (b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nbytearray\n", b"ctorch\nFloatStorage\n", b"ctorch\nTensor\n",
-                 b"c__builtin__\nexec\n", b"csubprocess\nPopen\n", b"cnumpy\ndtype\n", b"ccollections\nCounter\n")  # fmt: skip
-        return data[: one.start()] + rng.choice(names) + data[one.end() :]
+        name = rng.choice(
+            (b"os system", b"builtins eval", b"builtins bytearray", b"torch FloatStorage", b"torch Tensor",
+             b"__builtin__ exec", b"subprocess Popen", b"numpy dtype", b"collections Counter")
+        )  # fmt: skip
+        return data[: one.start()] + b"c" + name.replace(b" ", b"\n") + b"\n" + data[one.end() :]
     return data[: one.start()] + other[0] + data[one.end() if how == 2 else one.start() :]
 
 

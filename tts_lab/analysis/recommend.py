@@ -16,6 +16,7 @@ from tts_lab.analysis.statistics import symbols
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.voice_json import sample_rate
 
 FINE_TUNE_HOURS = GUIDES["to fine-tune a voice"][0]
 GOOD_HOURS, POOR_HOURS = GUIDES["for a good voice"]

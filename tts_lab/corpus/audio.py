@@ -70,7 +70,7 @@ def decode(
             rate = file.samplerate
             if file.channels > MOST_CHANNELS or rate > HIGHEST_RATE:
                 raise Unusable(
-                    f"it says that it has {file.channels} channels of {rate} Hz, which no recording of a voice has: its "
+                    f"it says that it has {file.channels} channels of {rate} Hz, as no recording of a voice does: its "
                     "header is damaged; copy it again"
                 )
             frames = _seek(file, cut) if cut else file.frames

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import soxr
 from annotated_types import Interval
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from tts_lab.corpus.plain import Count, Inside, parse_json, typed
 from tts_lab.corpus.wholefile import writing

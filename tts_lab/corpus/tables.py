@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from tts_lab.corpus.plain import parse_json
 from tts_lab.corpus.pipes import IDS_NAME, SPEAKER_NAMES, TEXT_NAMES
+from tts_lab.corpus.plain import parse_json
 from tts_lab.corpus.recordings import Recordings
 from tts_lab.corpus.rows import Entry, Layout
 from tts_lab.corpus.textfile import TextFile

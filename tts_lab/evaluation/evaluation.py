@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from annotated_types import Interval, Len
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from tts_lab.analysis.words import plain_words
 from tts_lab.corpus.plain import Count, read_json, typed

@@ -37,5 +37,5 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     cells = {name: cell for name, cell in row.items() if name in COLUMNS}
                     rows.append({k: int(v) if k == "step" else float(v) if v else "" for k, v in cells.items()})
     except (ValueError, csv.Error, OSError) as error:
-        raise UserError(f"{path} cannot be read, after line {number}: {error}. Mend or remove what is wrong.") from error
+        raise UserError(f"{path} cannot be read, at or after line {number}: {error}. Mend or remove it.") from error
     return rows

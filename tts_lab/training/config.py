@@ -166,7 +166,8 @@ class TrainConfig:
         from tts_lab.training.loggers import missing
 
         # The parser lets null through, whatever the type.
-        if empty := [field.name for field in fields(self) if getattr(self, field.name) is None and field.default is not None]:
+        required = (field.name for field in fields(self) if field.default is not None)
+        if empty := [name for name in required if getattr(self, name) is None]:
             raise UserError(f"this configuration cannot run: {', '.join(empty)} may not be null; leave it out")
         self.voice_cache = Path(self.voice_cache)
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file

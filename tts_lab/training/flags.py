@@ -19,7 +19,7 @@ def config_parser(description: str) -> ArgumentParser:
 
 
 def check_config(arguments: Sequence[str]) -> None:
-    """Raise `UserError` for a file named by ``--config`` that is no settings, before the parser expands what it says."""
+    """Raise `UserError` for a ``--config`` that is no file of settings, before the parser expands what it says."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         name, equals, value = argument.partition("=")
         if name.startswith("--conf"):  # the parser takes it shortened, too

@@ -14,9 +14,9 @@ import sys
 import time
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 import tts_lab
 from tts_lab.corpus.corpus import Corpus

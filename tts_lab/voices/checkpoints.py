@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities import move_data_to_device
-
 from typing_extensions import TypedDict
 
 from tts_lab.corpus.plain import Count, typed
@@ -75,7 +74,7 @@ def checkpoint_of(content: Any, path: Path | str) -> Checkpoint:
             f"{path} is not a training checkpoint: it has no state_dict. Was an exported model meant for adopt?"
         )
     if strange := [key for key, value in content["state_dict"].items() if not _is_tensor(key, value)]:
-        raise UserError(f"{path} is not a training checkpoint: {strange[0]!r} in its state_dict is no tensor of numbers")
+        raise UserError(f"{path} is not a training checkpoint: {strange[0]!r} in its state_dict is no tensor")
     if content.get("tts_lab") is None:
         return Checkpoint(**from_piper(content, path))
     if (version := typed(dict[str, Any], content["tts_lab"], path).get("format")) != FORMAT:
@@ -88,7 +87,8 @@ def checkpoint_of(content: Any, path: Path | str) -> Checkpoint:
     )  # fmt: skip
     if found.frontend:
         Frontend.from_dict(found.frontend)
-    if wrong := contradictions(found.model, {name: tuple(value.shape) for name, value in found.part("model_g.").items()}):
+    shapes = {name: tuple(value.shape) for name, value in found.part("model_g.").items()}
+    if wrong := contradictions(found.model, shapes):
         raise UserError(f"{path} does not hold the generator its own header describes: {'; '.join(wrong[:3])}")
     return found
 

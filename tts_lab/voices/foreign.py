@@ -13,7 +13,6 @@ Sources: src/python/piper_train/{__main__,vits/lightning}.py of rhasspy/piper, s
 
 import ast
 import dataclasses
-
 import math
 import re
 from pathlib import Path

@@ -41,10 +41,11 @@ def read_graph(path: Path) -> onnx.ModelProto:
                 f"{path} is refused: its weight {tensor.name[:60]!r} lies in another file ({where[:200]!r}), and a "
                 "Piper voice is one file. Ask its author for one that holds its weights."
             )
-    strange = {node.op_type for node in model.graph.node if node.op_type in NO_LOOPS or node.domain not in ("", "ai.onnx")}
+    plain = ("", "ai.onnx")
+    strange = {node.op_type for node in model.graph.node if node.op_type in NO_LOOPS or node.domain not in plain}
     if strange or model.functions:
         what = ", ".join(sorted(strange)) or model.functions[0].name
-        raise UserError(f"{path} is refused: it holds {what[:200]!r}, and a Piper voice is made of plain operators only.")
+        raise UserError(f"{path} is refused: it holds {what[:200]!r}, and a Piper voice is of plain operators only.")
     return model
 
 

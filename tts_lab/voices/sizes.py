@@ -75,7 +75,7 @@ def contradictions(model: ModelConfig, shapes: Shapes) -> list[str]:
     try:
         found = sizes(
             shapes,
-            lambda conv: dilations[int(conv.split(".")[2]) % len(dilations)][int(conv.split(".")[4])],
+            lambda conv: dilations[int(conv.split(".")[2])][int(conv.split(".")[4])],
             lambda up: rates[int(up.split(".")[2])],
         )
         problems = misfits(found)
@@ -86,9 +86,10 @@ def contradictions(model: ModelConfig, shapes: Shapes) -> list[str]:
         return ["its tensors are not shaped as a generator's"]
     told = model.to_dict()
     found = {OURS.get(name, name): size for name, size in found.items() if name != "use_sdp"}
-    if "speakers" in found and model.speakers == 1:
+    if model.speakers == 1:
         del found["speaker_channels"]
-    return problems + [f"{name} is {told[name]}, its tensors' {size}" for name, size in found.items() if told[name] != size]
+    differing = [name for name, size in found.items() if told[name] != size]
+    return problems + [f"{name} is {told[name]}, its tensors' {found[name]}" for name in differing]
 
 
 def flow_sizes(shapes: Shapes) -> dict[str, int]:

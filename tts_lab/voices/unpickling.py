@@ -80,9 +80,9 @@ STAND_INS: dict[str, Any] = {
 _TYPES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 READ = frozenset(
     {f"torch.{kind}Storage" for kind in _TYPES}
-    | {f"torch.{kind}" for kind in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8")}
+    | {f"torch.{kind}" for kind in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8")}
     | {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch.nn.parameter.Parameter"}
-    | {"torch.Size", "torch.device", "torch.bool"}
+    | {"torch.Size", "torch.device", "torch.uint8", "torch.bool"}
     | {"collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.complex", "_codecs.encode"}
 )  # fmt: skip
 """What a file may name of PyTorch's own list."""
