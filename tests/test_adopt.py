@@ -121,8 +121,7 @@ def test_the_cache_is_found_by_fingerprint(joe: Path, tmp_path: Path, monkeypatc
 
     def read(voice: Path, settings: DistillSettings) -> Checkpoint:
         made.append(settings)
-        state = {f"model_g.{key}": value for key, value in Synthesizer(PRESETS["tiny"]).state_dict().items()}
-        return Checkpoint(PRESETS["tiny"], {}, state)
+        return Checkpoint(PRESETS["tiny"], {}, {"model_g.x": torch.zeros(1)})
 
     monkeypatch.setattr(adopting, "read_voice", read)
     first = adopt(joe, tmp_path, steps=0)

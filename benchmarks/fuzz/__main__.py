@@ -93,6 +93,8 @@ def _caged(kind: str, given: argparse.Namespace, first: int, last: int) -> list[
                 now = answer.get("begins", now)
                 if "ends" in answer:
                     answers.append(answer)
+                    with (given.out / kind / "answers.jsonl").open("a") as file:  # to look at while it goes on
+                        file.write(line)
             running.kill()
             code = running.wait()
             running.stdout.close()

@@ -69,7 +69,9 @@ def read_start(start: Start, cache: Path | None, posterior_steps: int | None = N
         UserError: it cannot be read, or the voice be adopted.
     """
     if start.kind != "voice":
-        return read_checkpoint(start.file)
+        found = read_checkpoint(start.file)
+        found.check_sizes(start.file)
+        return found
     voice = find_voice(start.file)
     if cache is None:
         return read_voice(voice, DistillSettings(steps=0))
