@@ -50,8 +50,16 @@ def from_piper(content: dict[str, Any], path: Path | str) -> dict[str, Any]:
     if not generator:
         raise UserError(f"{path} says nothing about its sizes: no tts_lab header and no generator (model_g.) in it")
     beside = voice_config_beside(path)
-    model = _sizes(generator, state, settings, beside, path)
-    state |= _unfolded(generator)
+    try:
+        model = _sizes(generator, state, settings, beside, path)
+        state |= _unfolded(generator)
+    except UserError:
+        raise
+    except Exception as error:  # of tensors and settings that may be anything
+        raise UserError(
+            f"{path} cannot be used: its tensors or its hyper_parameters are not those of Piper's trainers "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})."
+        ) from error
     state = {name: value for name, value in state.items() if not NORMED.search(name)}
     said = {} if beside is None else read_voice_json(beside)
     return {
@@ -125,7 +133,7 @@ def _sizes(
     if bins != SpectrogramSettings().bins:
         problems.append(f"it reads spectra of {bins} bins, not {SpectrogramSettings().bins}")
     rate = settings.get("sample_rate") or (sample_rate(beside) if beside else None)
-    if not isinstance(rate, int):
+    if not isinstance(rate, int) or not 0 < rate < 1 << 20:
         problems.append("neither its hyper_parameters nor a config.json beside it tell its sample rate")
     if problems:
         raise UserError(f"{path} cannot be used: {'; '.join(problems)}.")
