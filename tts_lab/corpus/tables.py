@@ -140,11 +140,11 @@ def read_records(file: TextFile, delimiter: str = ",") -> Iterator[tuple[int, li
 
 
 def _parse(text: str, delimiter: str) -> list[str] | None:
-    """The fields of one record; None if it ends inside a quote."""
+    """The fields of one record; None if it ends inside a quote, or the quote is longer than any text."""
     try:
         return next(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        if "unexpected end of data" in str(error):
+        if "unexpected end of data" in str(error) or "field limit" in str(error):
             return None
         return next(csv.reader(io.StringIO(text), delimiter=delimiter))  # quotes inside of a field are the text's own
 
