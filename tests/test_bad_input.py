@@ -137,11 +137,11 @@ def flac(declared: int, rate: int, channels: int) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        wav(b"\0" * 100, declared=2**31 - 100), wav(b"\0" * 100, declared=2**32 - 1), wav(b"\1" * 4000, channels=1000),
+        wav(b"\0" * 100, declared=2**30), wav(b"\0" * 100, declared=0x7FFFEFFF), wav(b"\1" * 4000, channels=1000),
         wav(b"\1" * 4000, rate=2**31 - 1), wav(b"\1" * 4000, rate=1), flac(2**36 - 1, 48000, 2),
         flac(190 * 655_350, 655_350, 8), flac(190 * 192_000, 192_000, 8),
     ],
-    ids=["2 GB", "4 GB", "a thousand channels", "2 GHz", "1 Hz", "16 days", "655 kHz of flac", "3 minutes of nothing"],
+    ids=["1 GB", "2 GB", "a thousand channels", "2 GHz", "1 Hz", "16 days", "655 kHz of flac", "3 minutes of nothing"],
 )  # fmt: skip
 def test_a_header_that_declares_hours_costs_nothing(data):
     with pytest.raises(Unusable) as refused:
@@ -276,7 +276,7 @@ def test_lists_that_hold_each_other_are_counted(tmp_path):
     for _ in range(30):
         value = [value] * 10
     torch.save({"state_dict": {}, "hyper_parameters": value}, tmp_path / "laughs.ckpt")
-    with pytest.raises(UserError, match="refused: it holds over 2000000 values"):
+    with pytest.raises(UserError, match="refused: it holds over 500000 values"):
         read_checkpoint(tmp_path / "laughs.ckpt")
 
 

@@ -88,7 +88,7 @@ READ = frozenset(
 """What a file may name of PyTorch's own list."""
 PICKLE_BYTES = 64 << 20
 """Of the part of a checkpoint that says what its tensors are; Piper's have some hundred KB."""
-VALUES = 2_000_000
+VALUES = 500_000
 """That one may hold beside the numbers in its tensors."""
 VIEWS = 4
 """Times its own length that its tensors may come to, where several are of one storage."""
