@@ -6,7 +6,6 @@ The way to be sure is to run the runtime's own code: `Frontend.encode` calls `pi
 word, a symbol that the id map does not hold, is counted here and handed back.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -20,10 +19,14 @@ from piper.config import PhonemeType, PiperConfig
 from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
+from tts_lab.corpus.plain import typed
 from tts_lab.errors import UserError
+from tts_lab.voice_json import Id, Size, read_voice_json
 
 NOT_SYMBOLS = frozenset("_^$")
 """Padding, begin and end of sentence: ids that the front end adds, never read from text."""
+ESPEAK_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+")
+"""What espeak's voices are spelled with: it takes the name for a file's, and must not be led to any other."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ class Frontend:
     phoneme_type: str = "espeak"
     """"espeak", or "text": the letters themselves are the symbols, and espeak is not asked."""
 
-    phoneme_id_map: dict[str, list[int]] = field(default_factory=lambda: _copy_map(DEFAULT_PHONEME_ID_MAP))
+    phoneme_id_map: dict[str, list[Id]] = field(default_factory=lambda: _copy_map(DEFAULT_PHONEME_ID_MAP))
     """Symbol to ids."""
 
-    num_symbols: int = 256
+    num_symbols: Size = 256
     """Rows of the embedding table; every id must be below it."""
 
     vowel_clusters: list[list[str]] = field(default_factory=list)
@@ -64,6 +67,8 @@ class Frontend:
 
     def __post_init__(self) -> None:
         problems = []
+        if not set(self.espeak_voice) <= ESPEAK_NAME:
+            problems.append(f"{self.espeak_voice!r} is no name of an espeak voice")
         if self.phoneme_type not in ("espeak", "text"):
             problems.append(f"phoneme_type is {self.phoneme_type!r}; this front end knows 'espeak' and 'text'")
         if absent := [mark for mark in "_^$" if mark not in self.phoneme_id_map]:
@@ -118,24 +123,15 @@ class Frontend:
     @classmethod
     def from_voice(cls, config: Path | str) -> "Frontend":
         """The front end of a published voice, from its `.onnx.json`."""
-        path = Path(config)
-        try:
-            voice = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                espeak_voice=voice["espeak"]["voice"],
-                # Some exporters wrote the enumeration's name: PhonemeType.ESPEAK.
-                phoneme_type=str(voice.get("phoneme_type") or "espeak").rpartition(".")[2].lower(),
-                phoneme_id_map=_copy_map(voice["phoneme_id_map"]),
-                num_symbols=int(voice["num_symbols"]),
-                vowel_clusters=[list(cluster) for cluster in voice.get("vowel_clusters") or []],
-            )
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: there is no such file; a Piper voice has its .onnx.json beside it.") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} is not the configuration of a Piper voice: {type(error).__name__} {error}. "
-                "It needs espeak.voice, phoneme_id_map and num_symbols; take the .onnx.json of the voice."
-            ) from error
+        voice = read_voice_json(config)
+        return cls(
+            espeak_voice=voice["espeak"]["voice"],
+            # Some exporters wrote the enumeration's name: PhonemeType.ESPEAK.
+            phoneme_type=(voice.get("phoneme_type") or "espeak").rpartition(".")[2].lower(),
+            phoneme_id_map=_copy_map(voice["phoneme_id_map"]),
+            num_symbols=voice["num_symbols"],
+            vowel_clusters=voice.get("vowel_clusters") or [],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as checkpoints and corpus.json hold it under "frontend"."""
@@ -149,7 +145,8 @@ class Frontend:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Frontend":
-        return cls(**{**settings, "phoneme_id_map": _copy_map(settings["phoneme_id_map"])})
+        """What `to_dict` wrote. Raises `UserError` for anything else."""
+        return typed(cls, settings, "the front end")
 
 
 @dataclass(frozen=True)

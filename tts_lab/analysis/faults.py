@@ -120,7 +120,7 @@ def spoil(
             audio, rate = plant(clip, clips, rng)
             soundfile.write(folder / "wavs" / f"{clip.id}.wav", audio, rate, "PCM_16")
         else:
-            (folder / "wavs" / f"{clip.id}{clip.path.suffix}").symlink_to(clip.path.resolve())
+            shutil.copyfile(clip.path, folder / "wavs" / f"{clip.id}{clip.path.suffix}")
     lines = "".join(f"{id}|{text}\n" for id, text in texts.items())
     (folder / "metadata.csv").write_text(lines, encoding="utf-8")
     return planted

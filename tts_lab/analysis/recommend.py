@@ -4,7 +4,6 @@ Thresholds are those guides' where a sentence says so, and otherwise what was tr
 here: what was heard of the base voice comes from the caller (`tts_lab.evaluation.likeness`).
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tts_lab.analysis.statistics import symbols
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
+from tts_lab.voice_json import sample_rate
 
 FINE_TUNE_HOURS = GUIDES["to fine-tune a voice"][0]
 GOOD_HOURS, POOR_HOURS = GUIDES["for a good voice"]
@@ -59,10 +59,7 @@ class Base:
         """The published voice in the file `voice`, an `.onnx`. Raises `UserError` as `Frontend.from_voice`."""
         config = Path(f"{voice}.json")
         frontend = Frontend.from_voice(config)
-        rate = json.loads(config.read_text(encoding="utf-8")).get("audio", {}).get("sample_rate")
-        if not rate:
-            raise UserError(f"{config} does not say the voice's audio.sample_rate; take the .onnx.json of the voice.")
-        return cls(name, frontend, int(rate), likeness, pitch)
+        return cls(name, frontend, sample_rate(config), likeness, pitch)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tts_lab.cli.voice import adopt, export, inspect, precompile, preflight, rep
 from tts_lab.corpus.settings import AudioSettings, PrepareSettings
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.flags import config_parser, underscored
+from tts_lab.training.flags import check_config, config_parser, underscored
 
 PLAIN = (
     doctor, diagnose, analyze, recommend, review, adopt, inspect, evaluate, advise, compare, reproduce, export, say,
@@ -87,9 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = [underscored(a) for a in arguments]
     arguments = [a.removeprefix("--input_csv=") for a in arguments if a != "--input_csv"]
     arguments, each = _take_parts(arguments) if arguments[:1] == ["prepare"] else (arguments, {})
-    parsed = parser.parse_args(arguments)
-    options = parsed[parsed.subcommand].as_dict()
     try:
+        check_config(arguments)
+        parsed = parser.parse_args(arguments)
+        options = parsed[parsed.subcommand].as_dict()
         match parsed.subcommand:
             case "train":
                 options.pop("config", None)

@@ -17,6 +17,8 @@ LOUDNESS_BLOCK = 0.4
 """Seconds; ITU-R BS.1770 measures in blocks of this length, so shorter clips have no loudness."""
 SLACK = 0.05
 """Seconds by which a cut may pass the end of its recording."""
+MOST_CHANNELS, HIGHEST_RATE = 8, 192_000
+"""With the longest recording that is read these bound the memory for one, whatever its header says."""
 _COARSE = {"PCM_U8": "8-bit", "PCM_S8": "8-bit", "ULAW": "µ-law", "ALAW": "A-law"}
 
 
@@ -66,6 +68,11 @@ def decode(
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
+            if file.channels > MOST_CHANNELS or rate > HIGHEST_RATE:
+                raise Unusable(
+                    f"it says that it has {file.channels} channels of {rate} Hz, as no recording of a voice does: its "
+                    "header is damaged; copy it again"
+                )
             frames = _seek(file, cut) if cut else file.frames
             seconds = frames / rate
             if seconds > 10 * settings.max_seconds:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import sys
 from array import array
@@ -9,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import soxr
+from annotated_types import Interval
+from typing_extensions import TypedDict
 
+from tts_lab.corpus.plain import Count, Inside, parse_json, typed
 from tts_lab.corpus.wholefile import writing
 from tts_lab.errors import UserError
 
@@ -27,14 +31,13 @@ class Utterance:
     id: str
     text: str
     speaker: str | None
-    audio: str
+    audio: Inside
     """Path of a float32 mono .npy, relative to the corpus folder."""
-    samples: int
+    samples: Count
     """Its length at the corpus's sample rate."""
     phonemes: list[str]
-    phoneme_ids: list[int]
-    split: str
-    """"train" or "validation"."""
+    phoneme_ids: list[Count]
+    split: Literal["train", "validation"]
     notes: list[str] = field(default_factory=list)
     """What was done to the recording, or is odd about it."""
     recording: str = ""
@@ -45,7 +48,7 @@ class Utterance:
     """What `tts-lab analyze` calls it, by pitch, pace, monotony, noise, reverberation."""
     description: str = ""
     """The same in one sentence."""
-    weight: float = 1.0
+    weight: Annotated[float, Interval(gt=0, lt=math.inf)] = 1.0
     """How often an epoch of training draws it: 0.5 is every second epoch on average, 2 twice in each."""
     source: str = ""
     """Name of its corpus where several were merged; how each was made is in `Corpus.manifest["sources"]`."""
@@ -142,11 +145,16 @@ class Corpus:
 
     def waveform(self, utterance: Utterance) -> np.ndarray:
         """Its audio, float32 (samples,), within [-1, 1]. Raises `UserError` if the file is gone or broken."""
+        path = self.folder / utterance.audio
         try:
-            return np.load(self.folder / utterance.audio, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            # Mapped, a header that lies about its length is found out before there is memory for it.
+            audio = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(audio, np.ndarray) or audio.dtype != np.float32 or audio.shape != (utterance.samples,):
+                raise ValueError(f"it is not {utterance.samples} samples in float32")
+            return np.array(audio)
+        except Exception as error:  # numpy reads the header as Python, and that fails in many ways
             raise UserError(
-                f"{self.folder / utterance.audio}, the audio of {utterance.id}, cannot be read ({error}); "
+                f"{path}, the audio of {utterance.id}, cannot be read ({' '.join(str(error).split())[:200]}); "
                 "delete it if it is there and run `tts-lab prepare` again."
             ) from error
 
@@ -204,31 +212,30 @@ class Corpus:
             return cls._read(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{path}: there is no corpus here. Make one with `tts-lab prepare`.") from error
-        except (KeyError, TypeError, ValueError) as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise UserError(f"{path} is no corpus ({cause}); run `tts-lab prepare` again.") from error
+        except (UserError, ValueError) as error:
+            raise UserError(f"{path} is no corpus ({error}); run `tts-lab prepare` again.") from error
 
     @classmethod
     def _read(cls, path: Path) -> "Corpus":
         """The utterances are read and let go, one by one; all the rest is kept."""
-        file, rest, begin = path.open("rb"), bytearray(), 0
+        file, rest, begin, speakers = path.open("rb"), bytearray(), 0, set()
         for line in file:
             rest += line
             if line == _UTTERANCES:
-                _check_format(json.loads(rest + b"]}"), path)
+                _check_format(parse_json(rest + b"]}"))
                 begin = end = len(rest)
                 for line in file:
                     if line.startswith(b"]"):
                         rest += line
                         break
-                    _utterance(line)
+                    speakers.add(_utterance(line).speaker)
                     end += len(line)
-        content = json.loads(rest)
-        _check_format(content, path)
-        content.pop("fingerprint")
-        content["utterances"] = [Utterance(**given) for given in content["utterances"]]
-        content["quarantined"] = [Quarantined(**given) for given in content["quarantined"]]
-        corpus = cls(folder=path.parent, **content)
+        content = parse_json(rest)
+        _check_format(content)
+        corpus = cls(path.parent, **typed(_Content, content, "its parts"))
+        speakers |= {utterance.speaker for utterance in corpus.utterances}
+        if unknown := speakers - {None} - corpus.speakers.keys():
+            raise ValueError(f"an utterance is of {sorted(unknown)[0]!r}, who is none of its speakers")
         if begin:  # else somebody's editor has put it into other lines
             del corpus.utterances
             corpus._stored = _Stored(file, begin, end)
@@ -238,9 +245,23 @@ class Corpus:
 _UTTERANCES = b'"utterances": [\n'
 
 
-def _check_format(content: dict[str, Any], path: Path) -> None:
-    if content.pop("format") != FORMAT:
-        raise UserError(f"{path} is of another version of tts-lab; run `tts-lab prepare` again.")
+class _Content(TypedDict):
+    """Everything in a corpus.json but its format and its fingerprint, which is found anew."""
+
+    sample_rate: Annotated[int, Interval(ge=1, lt=1 << 20)]
+    utterances: list[Utterance]
+    quarantined: list[Quarantined]
+    speakers: dict[str, Count]
+    frontend: dict[str, Any]
+    settings: dict[str, Any]
+    manifest: NotRequired[dict[str, Any]]
+    tags: NotRequired[dict[str, str]]
+    description: NotRequired[str]
+
+
+def _check_format(content: Any) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError("it is of another version of tts-lab")
 
 
 class _Stored:
@@ -256,16 +277,18 @@ class _Stored:
         at, half = self.begin, b""
         while at < self.end:
             block = os.pread(self.file.fileno(), min(1 << 18, self.end - at), at)
+            if not block:
+                raise UserError(f"{self.file.name} was cut short while it was read; run the same command again.")
             at += len(block)
             *lines, half = (half + block).split(b"\n")
             yield from map(_utterance, lines)
 
 
 def _utterance(line: bytes) -> Utterance:
-    given = json.loads(line.rstrip(b",\n"))
+    utterance = typed(Utterance, parse_json(line.rstrip(b",\n")), "an utterance")
     # Each phoneme is held once, not once an occurrence: a third of the memory of many.
-    given["phonemes"] = [sys.intern(symbol) for symbol in given["phonemes"]]
-    return Utterance(**given)
+    utterance.phonemes = [sys.intern(symbol) for symbol in utterance.phonemes]
+    return utterance
 
 
 class _Fingerprint:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tts_lab.corpus.plain import parse_json
 from tts_lab.corpus.rows import Manifest, Row
 from tts_lab.corpus.spool import Spool
 from tts_lab.errors import UserError
@@ -121,7 +122,7 @@ class Decisions:
                 continue
             seen.add(line.strip())
             try:
-                decisions._take(Decision(**json.loads(line)))
+                decisions._take(Decision(**parse_json(line)))
             except ValueError:
                 decisions.problems.append(f"{decisions.path.name}:{number} is half-written and was passed over")
             except (TypeError, UserError) as error:

@@ -20,6 +20,9 @@ class Recordings:
         self._listed: dict[str, dict[str, int | None]] = {}
         """Folder below to its files; each None until it is named, 0 once it is, and then the line that took it."""
 
+        self._links: set[str] = set()
+        """Files that are links, and folders below one: where they lead has to be looked up."""
+
     def names(self, below: str = "") -> list[str]:
         """Names of the recordings in one folder, in order; none if there is no such folder."""
         return sorted(name for name in self._list(below) if name.lower().endswith(AUDIO_SUFFIXES))
@@ -35,6 +38,16 @@ class Recordings:
                 files[file] = files[file] or 0
                 return f"{below}/{file}" if below else file
         return None
+
+    def leads_out(self, file: str) -> str | None:
+        """Where a found file really is, if a link in the folder leads out of it; None if it is inside.
+
+        The folder itself may be a link: who named it meant where it leads.
+        """
+        if file not in self._links and file.rpartition("/")[0] not in self._links:
+            return None
+        real = (self.folder / file).resolve()
+        return None if real.is_relative_to(self.folder.resolve()) else str(real)
 
     def taken(self, file: str) -> int | None:
         """The line that took a file, or one of its name with the other suffix; None if none did."""
@@ -58,8 +71,15 @@ class Recordings:
     def _list(self, below: str) -> dict[str, int | None]:
         if below not in self._listed:
             try:
+                if below and (self.folder / below).resolve() != self.folder.resolve() / below:
+                    self._links.add(below)
                 with os.scandir(self.folder / below) as entries:
-                    self._listed[below] = {entry.name: None for entry in entries if entry.is_file()}
+                    self._listed[below] = files = {}
+                    for entry in entries:
+                        if entry.is_file():
+                            files[entry.name] = None
+                            if entry.is_symlink():
+                                self._links.add(f"{below}/{entry.name}" if below else entry.name)
             except (OSError, ValueError) as error:  # a name may be too long for the disk, or hold a zero byte
                 if isinstance(error, PermissionError):
                     raise UserError(f"{self.folder / below} cannot be read; check its permissions.") from error

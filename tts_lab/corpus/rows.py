@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from tts_lab.corpus.recordings import AUDIO_SUFFIXES, Recordings
@@ -124,7 +124,7 @@ class Check:
         path = PurePosixPath(entry.name)
         stem = str(path.with_suffix("")) if path.suffix.lower() in AUDIO_SUFFIXES else entry.name
         key, text, where = entry.id or stem, " ".join(entry.text.split()), entry.where
-        outside = path.is_absolute() or ".." in path.parts
+        outside = leaves(entry.name)
         file = self.recordings.find(entry.name) if entry.name and not outside else None
         kind, reason = (entry.kind, entry.problem) if entry.problem else self._unreadable(entry, text)
         ids = None
@@ -146,6 +146,9 @@ class Check:
             shown = entry.phoneme_ids[:40]
             reason = f"phoneme_ids is {shown!r} and must be whole numbers with spaces between"
             kind = "phoneme ids"
+        elif file and (target := self.recordings.leads_out(file)):
+            reason = f"it is a link that leaves the audio folder, to {target}; copy the recording into the folder"
+            kind = "path outside"
         elif file is None:
             reason = f"no audio file: neither {stem}.wav nor {stem}.flac is in {self.recordings.folder}"
             kind = "missing audio"
@@ -177,6 +180,12 @@ class Check:
         if "\ufffd" in text:
             return "lost letter", "U+FFFD stands where a conversion lost a letter; write the letter"
         return "", ""
+
+
+def leaves(name: str) -> bool:
+    """Whether a manifest's name of a recording, as any system writes paths, is of a place outside its folder."""
+    windows = PureWindowsPath(name)  # which has both separators
+    return name.startswith("/") or windows.is_absolute() or ".." in windows.parts
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from tts_lab.corpus.pipes import IDS_NAME, SPEAKER_NAMES, TEXT_NAMES
+from tts_lab.corpus.plain import parse_json
 from tts_lab.corpus.recordings import Recordings
 from tts_lab.corpus.rows import Entry, Layout
 from tts_lab.corpus.textfile import TextFile
@@ -139,11 +140,11 @@ def read_records(file: TextFile, delimiter: str = ",") -> Iterator[tuple[int, li
 
 
 def _parse(text: str, delimiter: str) -> list[str] | None:
-    """The fields of one record; None if it ends inside a quote."""
+    """The fields of one record; None if it ends inside a quote, or the quote is longer than any text."""
     try:
         return next(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        if "unexpected end of data" in str(error):
+        if "unexpected end of data" in str(error) or "field limit" in str(error):
             return None
         return next(csv.reader(io.StringIO(text), delimiter=delimiter))  # quotes inside of a field are the text's own
 
@@ -185,7 +186,7 @@ def _read_json(file: TextFile) -> Iterator[tuple[int, dict | str]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             yield number, f"no JSON ({error}); write one object a line"
         else:

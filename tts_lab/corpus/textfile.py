@@ -12,6 +12,8 @@ UNREADABLE = re.compile("[\udc80-\udcff]")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8", "utf-8-sig"), (b"\xff\xfe", "utf-16-le", "utf-16"),
           (b"\xfe\xff", "utf-16-be", "utf-16"))  # fmt: skip
 _LOOKED_AT = 1 << 16
+LONGEST_LINE = 100_000
+"""Characters, with which a file without line ends costs no memory either."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ class TextFile:
         """Number, from 1, and content of each line, without its end (LF, CR LF or CR)."""
         with self.path.open(encoding=self.encoding, errors="surrogateescape") as file:
             try:
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), ""), 1):
+                    if len(line) > LONGEST_LINE:
+                        raise UserError(
+                            f"{self.path} line {number} is over {LONGEST_LINE} characters long, and no sentence is; "
+                            "begin a new line for each recording."
+                        )
                     if self.strict and not line.isascii() and (bad := UNREADABLE.search(line)):
                         raise UserError(f"{self.path} line {number} is {not_utf8(bad[0])}")
                     yield number, line.rstrip("\n")

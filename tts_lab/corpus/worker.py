@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from tts_lab.corpus.plain import Count, read_json, typed
 from tts_lab.corpus.rows import Row
 from tts_lab.corpus.settings import AudioSettings
 from tts_lab.corpus.wholefile import write_atomically
@@ -16,6 +18,9 @@ from tts_lab.errors import UserError
 
 VERSION = 1
 """Raise it when the making of a clip changes, so that clips of older versions are not used."""
+
+MOST_BYTES = 512 << 20
+"""Of a recording, which is read whole: over ten times the longest clip of studio quality."""
 
 
 @dataclass
@@ -94,6 +99,11 @@ def _take_ids(outcome: Outcome, ids: tuple[int, ...]) -> None:
 def _prepare_audio(outcome: Outcome) -> None:
     """Make the clip, or find it made. Beside each .npy lies a .json that is written last: it says "done"."""
     try:
+        if (size := outcome.row.audio.stat().st_size) > MOST_BYTES:
+            outcome.reason = outcome.reason or (
+                f"the file has {size >> 20} MB, and no clip has over {MOST_BYTES >> 20}; cut it at sentence ends"
+            )
+            return
         data = outcome.row.audio.read_bytes()
     except OSError as error:
         outcome.reason = outcome.reason or f"the file cannot be read ({error.strerror}); check its permissions"
@@ -113,12 +123,18 @@ def _prepare_audio(outcome: Outcome) -> None:
     outcome.reason = outcome.reason or record["reason"]
 
 
+class _Record(TypedDict):
+    reason: str | None
+    samples: Count
+    notes: list[str]
+
+
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_bytes())
-        return record if record["reason"] or path.with_suffix(".npy").exists() else None
-    except (FileNotFoundError, ValueError, KeyError):
+        record = typed(_Record, read_json(path), path)
+    except UserError:  # not there, or half a one of a killed run
         return None
+    return record if record["reason"] or path.with_suffix(".npy").exists() else None
 
 
 def _make(data: bytes, path: Path, settings: AudioSettings, cut: tuple[float, float] | None) -> dict[str, Any]:

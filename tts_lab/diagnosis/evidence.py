@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.evaluation.advice import Advice, advise_on, curve
 from tts_lab.evaluation.evaluation import Evaluation
@@ -42,10 +42,7 @@ class Evidence:
                 f"{run} is not the folder of a run: it holds none of {', '.join(names)}. Name the run's own folder, "
                 "a log file, or the message itself in quotation marks."
             )
-        try:
-            rows = read_metrics(run / "metrics.csv")
-        except (ValueError, UnicodeDecodeError) as error:
-            raise UserError(f"{run / 'metrics.csv'} cannot be read: {error}. Mend or remove that line.") from error
+        rows = read_metrics(run / "metrics.csv")
         logs = [read_end(path) for path in sorted({*run.glob("*.log"), *run.glob("log*.txt")})]
         checkpoints = [path.name for path in sorted((run / "checkpoints").glob("*.ckpt"))]
         return cls(rows, _config(run), "\n".join(logs), _corpus(run), _evaluation(run), checkpoints)
@@ -104,10 +101,9 @@ def read_end(path: Path) -> str:
 
 def _config(run: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):  # a diagnosis goes by what there is
+        return read_yaml(run / "config.yaml")
+    except UserError:  # a diagnosis goes by what there is
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _corpus(run: Path) -> Corpus | None:

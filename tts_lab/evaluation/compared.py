@@ -8,9 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.evaluation.evaluation import Evaluation, steps
 from tts_lab.evaluation.lead import Lead, Points, best, lead, lead_by_time
@@ -175,10 +174,9 @@ def _settings(folder: Path, made: dict[str, Any]) -> dict[str, Any]:
     if "config" in made:
         return made["config"]
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        return read_yaml(folder / "config.yaml")
+    except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _corpus(folders: tuple[Path, Path], made: list[dict[str, Any]], notes: list[str]) -> list[Difference]:

@@ -4,12 +4,17 @@ Not to be mixed up with a workspace's evaluation.json, which the notebooks fill 
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
+
+from annotated_types import Interval, Len
+from typing_extensions import TypedDict
 
 from tts_lab.analysis.words import plain_words
+from tts_lab.corpus.plain import Count, read_json, typed
 from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 
@@ -88,17 +93,52 @@ class Evaluation:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("format") != FORMAT:
+            content = read_json(path)
+            if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
                 raise UserError(
                     f"{path} is not the evaluation of a run (a notebook's workspace keeps a file of the same name): "
                     "name another folder with --out."
                 )
-            return cls(folder, Spoken(**content["spoken"]), content["human"], content["rows"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({type(error).__name__}: {error}): delete it and evaluate again."
-            ) from error
+            content = typed(_Content, content, "its parts")
+        except UserError as error:
+            raise UserError(f"{path} cannot be read ({error}): delete it and evaluate again.") from error
+        return cls(folder, content["spoken"], content["human"], content["rows"])
+
+
+Figure = Annotated[float, Interval(gt=-math.inf, lt=math.inf)]
+
+
+class _Voiced(TypedDict):
+    """Of a row, what is read of it; the rest is as it is written."""
+
+    __pydantic_config__ = {"extra": "allow"}
+
+    wer: Figure
+    mos: Figure
+    similarity: Figure
+    cer: NotRequired[Figure | None]
+    pitch_hz: NotRequired[Figure | None]
+    frame_rate_share: NotRequired[Figure | None]
+
+
+class _Row(_Voiced):
+    label: str
+    kind: Literal["base", "checkpoint", "averaged"]
+    step: Count | None
+    files: list[str]
+    digest: str
+    pitch_delta: Figure | None
+    rate_delta: Figure | None
+    wavs: dict[str, list[str]]
+    heard: dict[str, list[str]]
+
+
+class _Content(TypedDict):
+    format: str
+    spoken: Spoken
+    human: _Voiced | Annotated[dict[str, Any], Len(0, 0)]
+    """Empty until the speaker's own clips are measured."""
+    rows: list[_Row]
 
 
 def steps(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Every kept checkpoint of a run speaks and is listened to."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
-import yaml
 
 from tts_lab.corpus.corpus import Corpus, Utterance
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
 from tts_lab.evaluation.evaluation import Evaluation, Spoken
 from tts_lab.evaluation.listening import evaluate, first_clips
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
+from tts_lab.voice_json import read_voice_json, sample_rate
 from tts_lab.voices.averaging import AVERAGED, digest, run_checkpoints
 from tts_lab.voices.catalogue import find_voice
 from tts_lab.voices.checkpoints import read_checkpoint
@@ -141,12 +141,13 @@ def find_corpus(run: Path) -> Path:
     """
     named = []
     if (config := run / "config.yaml").is_file():
-        named.append(yaml.safe_load(config.read_text(encoding="utf-8")).get("corpus"))
+        named.append(read_yaml(config).get("corpus"))
     elif run.is_dir() or run.suffix == ".ckpt":
         taken = read_checkpoint(run_checkpoints(run)[0] if run.is_dir() else run)
-        named.append(taken.provenance.get("corpus", {}).get("folder"))
+        corpus = taken.provenance.get("corpus")
+        named.append(corpus.get("folder") if isinstance(corpus, dict) else None)
     for folder in named:
-        if folder and (Path(folder) / "corpus.json").is_file():
+        if isinstance(folder, str) and "\0" not in folder and (Path(folder) / "corpus.json").is_file():
             return Path(folder)
     known = f"the corpus it was trained on, {named[0]}, is not there" if any(named) else "it names no corpus"
     raise UserError(f"{run}: {known}: name one whose held-out clips are the person to sound like, with --corpus.")
@@ -202,12 +203,9 @@ def what_is_said(
 def _voice(path: Path) -> Voice:
     """What the file at `path` is. Raises `UserError` where it does not speak."""
     if path.suffix == ".onnx":
-        try:
-            config = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
-            frame_rate = config["audio"]["sample_rate"] / config.get("hop_length", 256)
-            weights = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} is no voice with its .onnx.json beside it: {error}") from error
+        config = path.with_name(f"{path.name}.json")
+        frame_rate = sample_rate(config) / read_voice_json(config).get("hop_length", 256)
+        weights = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         return Voice(path.stem, path, "checkpoint", 0, weights, frame_rate, (path,))
     taken = read_checkpoint(path)
     averaged = taken.provenance.get(AVERAGED)

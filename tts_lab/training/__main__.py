@@ -5,15 +5,16 @@ import sys
 
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.flags import config_parser, underscored
+from tts_lab.training.flags import check_config, config_parser, underscored
 
 
 def main(arguments: list[str]) -> int:
     """Train. Returns 0, or the error's status after its sentence on what was wrong, and which process says so."""
-    options = config_parser("Train a voice; start it with torchrun.").parse_args([underscored(a) for a in arguments])
-    options = options.as_dict()
-    options.pop("config", None)
+    arguments = [underscored(argument) for argument in arguments]
     try:
+        check_config(arguments)
+        options = config_parser("Train a voice; start it with torchrun.").parse_args(arguments).as_dict()
+        options.pop("config", None)
         from tts_lab.training.run import train
 
         train(TrainConfig(**options))

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from tts_lab.errors import UserError
 from tts_lab.training.config import VALIDATED
 from tts_lab.voices.best import HEARD
 
@@ -24,12 +25,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a metrics.csv, ``step`` as an integer, the rest as numbers or "" where not measured.
 
     A file of an older version has fewer columns, and so have its rows. A last line that was broken off, or is being
-    written just now, does not count.
+    written just now, does not count. Raises `UserError` for a line of anything else.
     """
     if not path.is_file():
         return []
-    whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
-    rows = [row for row in csv.DictReader(whole.splitlines()) if (row.get("step") or "").isdigit()]
-    return [
-        {k: int(v) if k == "step" else float(v) if v else "" for k, v in row.items() if k in COLUMNS} for row in rows
-    ]
+    rows, number = [], 1
+    try:
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        for row in (table := csv.DictReader(whole.splitlines())):
+            number = table.line_num
+            if (row.get("step") or "").isdecimal():
+                cells = {name: cell for name, cell in row.items() if name in COLUMNS}
+                rows.append({k: int(v) if k == "step" else float(v) if v else "" for k, v in cells.items()})
+    except (ValueError, csv.Error, OSError) as error:
+        raise UserError(f"{path} cannot be read, at or after line {number}: {error}. Mend or remove it.") from error
+    return rows

@@ -183,6 +183,10 @@ class TrainConfig:
         from tts_lab.training.loggers import missing
         from tts_lab.training.remote import problems as problems_of_mirror
 
+        # The parser lets null through, whatever the type.
+        required = (field.name for field in fields(self) if field.default is not None)
+        if empty := [name for name in required if getattr(self, name) is None]:
+            raise UserError(f"this configuration cannot run: {', '.join(empty)} may not be null; leave it out")
         self.voice_cache = Path(self.voice_cache)
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file
         problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
@@ -232,7 +236,7 @@ class TrainConfig:
                 f"debug is {self.debug}: it looks into a step, of which {self.accelerator} shows nothing before the "
                 "end; take accelerator cpu for the hunt"
             )
-        if any(stage.share <= 0 for stage in self.stages):
+        if any(stage.share is None or not stage.share > 0 for stage in self.stages):
             problems.append("a stage has a share that is not above zero")
         problems += self._problems_of_start()
         if not (Path(self.corpus) / "corpus.json").is_file():

@@ -1,7 +1,11 @@
 """A run's settings from the command line, for the verbs of `tts-lab` that take them and for what torchrun starts."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from jsonargparse import ArgumentParser, set_parsing_settings
 
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.training.config import TrainConfig
 
 
@@ -12,6 +16,14 @@ def config_parser(description: str) -> ArgumentParser:
     parser.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
     parser.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
     return parser
+
+
+def check_config(arguments: Sequence[str]) -> None:
+    """Raise `UserError` for a ``--config`` that is no file of settings, before the parser expands what it says."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--conf"):  # the parser takes it shortened, too
+            read_yaml(Path(value if equals else following))
 
 
 def underscored(argument: str) -> str:

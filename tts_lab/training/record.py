@@ -14,11 +14,15 @@ import sys
 import time
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 import tts_lab
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.plain import Count, read_json, typed
 from tts_lab.corpus.wholefile import write_atomically
+from tts_lab.errors import UserError
 
 NAME = "environment.json"
 VARIABLES = ("NEURON_", "XLA_", "PJRT_", "CUDA_", "OMP_", "MKL_", "PYTORCH_", "TORCH_")
@@ -59,11 +63,29 @@ def write_record(run: Path, settings: dict[str, Any], corpus: Corpus, processes:
 def stretches_of(run: Path) -> list[dict[str, Any]]:
     """Every stretch that `environment.json` of a run folder knows, the oldest first; none where it cannot be read."""
     try:
-        newest = json.loads((run / NAME).read_text(encoding="utf-8"))
-        before = newest.pop("before", [])
-        return [stretch for stretch in [*before, newest] if isinstance(stretch, dict)]
-    except (OSError, ValueError, AttributeError, TypeError):
+        newest = typed(_Stretch, read_json(run / NAME), run / NAME)
+    except UserError:
         return []
+    return [*newest.pop("before", []), newest]
+
+
+class _Corpus(TypedDict):
+    __pydantic_config__ = {"extra": "allow"}
+
+    fingerprint: str
+
+
+class _Stretch(TypedDict):
+    """Of a stretch, what is read of it; there is more."""
+
+    __pydantic_config__ = {"extra": "allow"}
+
+    from_step: NotRequired[Count]
+    config: NotRequired[dict[str, Any]]
+    packages: NotRequired[dict[str, str]]
+    lock: NotRequired[dict[str, Any] | None]
+    corpus: NotRequired[_Corpus]
+    before: NotRequired[list["_Stretch"]]
 
 
 def environment() -> dict[str, Any]:

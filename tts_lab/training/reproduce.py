@@ -16,10 +16,11 @@ from tts_lab.training.bad_numbers import FORMAT, TERMS, first_bad, spoilt_rows
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.stages import Place
-from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.synthesizer import Batch
-from tts_lab.voices.checkpoints import Checkpoint
+from tts_lab.voices.checkpoints import Checkpoint, checkpoint_of
 from tts_lab.voices.unpickling import load_safely
+
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ def reproduce(path: Path) -> Reproduced:
     content = load_safely(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a bad step: a run writes bad-STEP.pt into its folder when one occurs")
+    header = checkpoint_of(content, path)
+    header.check_sizes(path)
     try:
-        with _threads(content["threads"]):
-            return _again(content)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        with _threads(min(content["threads"], MOST_THREADS)):
+            return _again(content, header)
+    except Exception as error:  # anything may be in a file
         said = str(error).splitlines()[0] if str(error) else ""
         raise UserError(
             f"{path} does not fit this version of tts_lab ({type(error).__name__}: {said}): take the commit that "
@@ -94,11 +97,10 @@ def reproduce(path: Path) -> Reproduced:
         ) from error
 
 
-def _again(content: dict[str, Any]) -> Reproduced:
-    hardware, header = HostDevice(), content["tts_lab"]
+def _again(content: dict[str, Any], header: Checkpoint) -> Reproduced:
+    hardware = HostDevice()
     place = Place(TrainConfig.recorded(content["config"]), **content["place"])
-    checkpoint = Checkpoint(ModelConfig.from_dict(header["model"]), header["frontend"], {}, header["speakers"])
-    module = VitsTraining(checkpoint, place, content["steps_per_epoch"], hardware)
+    module = VitsTraining(header, place, content["steps_per_epoch"], hardware)
     module.load_state_dict(content["state_dict"])
     batches = [Batch(**batch) for batch in content["batches"]]
     weights = [name for name, value in module.named_parameters() if not torch.isfinite(value).all()]

@@ -12,10 +12,10 @@ from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from lightning.pytorch.loggers import Logger
 
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.corpus.wholefile import remove_leftovers, write_atomically
 from tts_lab.devices import Device, find_accelerator, open_device
 from tts_lab.devices.environment import neuron_environment
@@ -242,7 +242,7 @@ def _resume_from(config: TrainConfig, checkpoints: Path) -> Path | None:
 def _changes(config: TrainConfig) -> list[str]:
     """Settings that differ from those the run folder was last trained with, in words."""
     path = config.run / "config.yaml"
-    before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before = read_yaml(path) if path.is_file() else {}
     now = config.to_dict()
     return [
         f"{name} was {before[name]}, is {now[name]} from here on"

@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from tts_lab.corpus.plain import typed
 from tts_lab.errors import UserError
 from tts_lab.features import SpectrogramSettings
 
 Sizes = tuple[int, ...]
+SMALLEST_DISCRIMINATORS = 16
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.speakers > 1 and self.speaker_channels == 0:
             object.__setattr__(self, "speaker_channels", 512)
+        if not 1 <= self.discriminator_divisor <= SMALLEST_DISCRIMINATORS:
+            raise UserError(
+                f"discriminator_divisor is {self.discriminator_divisor}; it must be 1 to {SMALLEST_DISCRIMINATORS}, "
+                "with which a layer of theirs has one channel"
+            )
 
     @property
     def spectrogram(self) -> SpectrogramSettings:
@@ -83,16 +90,12 @@ class ModelConfig:
         """Read back what ``to_dict`` wrote, tuples restored.
 
         Raises:
-            UserError: for a field this version does not know.
+            UserError: for a field this version does not know, or one of another type.
         """
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise UserError(f"model config has unknown fields {unknown}; it was written by another version of tts_lab")
-        return cls(**{name: _tuples(value) for name, value in values.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+        return typed(cls, values, "model config")
 
 
 PRESETS: dict[str, ModelConfig] = {

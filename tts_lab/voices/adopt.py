@@ -12,6 +12,7 @@ from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voice_json import read_voice_json, sample_rate
 from tts_lab.voices import sizes
 from tts_lab.voices.catalogue import licence_beside
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
@@ -89,18 +90,13 @@ def model_config(graph: VoiceGraph) -> tuple[ModelConfig, Frontend, dict[str, in
     """Sizes, front end and speakers of a voice, from its graph and its `.onnx.json` together."""
     path = Path(f"{graph.path}.json")
     frontend = Frontend.from_voice(path)
-    voice = json.loads(path.read_text(encoding="utf-8"))
     found = graph.sizes()
-    problems = sizes.misfits(found)
-    sample_rate = voice.get("audio", {}).get("sample_rate")
-    if not isinstance(sample_rate, int):
-        problems.append(f"{path.name} gives no audio.sample_rate")
-    if problems:
+    if problems := sizes.misfits(found):
         raise UserError(f"{graph.path} cannot be adopted: {'; '.join(problems)}.")
-    config = sizes.model_config(found, sample_rate, **graph.flow_sizes())
+    config = sizes.model_config(found, sample_rate(path), **graph.flow_sizes())
     # Some published files tell a wrong number of symbols; the embedding's rows are the truth.
     frontend = dataclasses.replace(frontend, num_symbols=config.symbols)
-    return config, frontend, {str(k): int(v) for k, v in (voice.get("speaker_id_map") or {}).items()}
+    return config, frontend, read_voice_json(path).get("speaker_id_map") or {}
 
 
 def voice_fingerprint(voice: Path, distill: DistillSettings) -> str:

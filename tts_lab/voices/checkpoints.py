@@ -10,11 +10,15 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities import move_data_to_device
 from torch.utils._pytree import tree_leaves
+from typing_extensions import TypedDict
 
+from tts_lab.corpus.plain import Count, typed
 from tts_lab.corpus.wholefile import replacing
 from tts_lab.errors import UserError
+from tts_lab.frontend import Frontend
 from tts_lab.vits.config import ModelConfig
 from tts_lab.voices.foreign import from_piper
+from tts_lab.voices.sizes import contradictions
 from tts_lab.voices.unpickling import load_safely
 
 FORMAT = "tts_lab/1"
@@ -38,6 +42,13 @@ class Checkpoint:
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors under ``prefix`` (such as ``model_g.``), with it taken off."""
         return {key.removeprefix(prefix): value for key, value in self.state_dict.items() if key.startswith(prefix)}
+
+    def check_sizes(self, path: Path | str) -> None:
+        """Raise `UserError` if the generator is not of the sizes of ``model``: a model is built from these first, and
+        they may ask for more memory than there is."""
+        shapes = {name: tuple(value.shape) for name, value in self.part("model_g.").items()}
+        if wrong := contradictions(self.model, shapes):
+            raise UserError(f"{path} does not hold the generator its own header describes: {'; '.join(wrong[:3])}")
 
     def header(self) -> dict[str, Any]:
         """All but the tensors, in plain types: stored beside the state dict under ``tts_lab``."""
@@ -72,15 +83,34 @@ def checkpoint_of(content: Any, path: Path | str) -> Checkpoint:
         raise UserError(
             f"{path} is not a training checkpoint: it has no state_dict. Was an exported model meant for adopt?"
         )
-    header = content.get("tts_lab")
-    if header is None:
+    if strange := [key for key, value in content["state_dict"].items() if not _is_tensor(key, value)]:
+        raise UserError(f"{path} is not a training checkpoint: {strange[0]!r} in its state_dict is no tensor")
+    if content.get("tts_lab") is None:
         return Checkpoint(**from_piper(content, path))
-    if header.get("format") != FORMAT:
-        raise UserError(f"{path} has checkpoint format {header.get('format')!r}, this tts_lab reads {FORMAT!r}")
-    return Checkpoint(
+    if (version := typed(dict[str, Any], content["tts_lab"], path).get("format")) != FORMAT:
+        raise UserError(f"{path} has checkpoint format {version!r}, this tts_lab reads {FORMAT!r}")
+    header = typed(_Header, content["tts_lab"], path)
+    found = Checkpoint(
         model=ModelConfig.from_dict(header["model"]), frontend=header["frontend"], speakers=header["speakers"],
-        provenance=header["provenance"], state_dict=content["state_dict"], step=int(content.get("global_step", 0)),
+        provenance=header["provenance"], state_dict=content["state_dict"],
+        step=typed(Count, content.get("global_step", 0), f"{path}: global_step"),
     )  # fmt: skip
+    if found.frontend:
+        Frontend.from_dict(found.frontend)
+    return found
+
+
+class _Header(TypedDict):
+    """As `Checkpoint.header` writes it."""
+
+    model: dict[str, Any]
+    frontend: dict[str, Any]
+    speakers: dict[str, int]
+    provenance: dict[str, Any]
+
+
+def _is_tensor(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, torch.Tensor) and not value.is_complex()
 
 
 def save_atomically(content: Any, path: Path | str) -> None:

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from piper import PiperVoice
 from torch import nn
@@ -22,6 +21,7 @@ from tts_lab.frontend import NOT_SYMBOLS, Frontend
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.voices.languages import language_block
+from tts_lab.voices.onnxfile import Session, read_graph
 from tts_lab.voices.parity import Difference, compare
 
 NAME = re.compile(r"(?P<language>[a-z]{2,3}_[A-Z]{2,3})-(?P<name>[^\s/\\-]+)-(?P<quality>x_low|low|medium|high)")
@@ -98,6 +98,7 @@ def export(
 
 def load_generator(checkpoint: Checkpoint, path: Path) -> Synthesizer:
     """The generator of a checkpoint, ready to speak. Raises UserError where parts are missing."""
+    checkpoint.check_sizes(path)
     model = Synthesizer(checkpoint.model)
     try:
         model.load_state_dict(checkpoint.part("model_g."))
@@ -189,7 +190,7 @@ def check_parity(
     model: Synthesizer, voice: Path, frontend: Frontend, lengths: Sequence[int] = LENGTHS
 ) -> list[Difference]:
     """Compare PyTorch with the file at several lengths. Raises UserError where they differ."""
-    session = onnxruntime.InferenceSession(str(voice), providers=["CPUExecutionProvider"])
+    session = Session(read_graph(voice), voice, seed=0)
     differences = [compare(model, session, phoneme_ids(frontend, length)) for length in lengths]
     worst = max(differences, key=lambda one: one.samples)
     if not worst.samples < TOLERANCE:

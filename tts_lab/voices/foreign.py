@@ -13,7 +13,6 @@ Sources: src/python/piper_train/{__main__,vits/lightning}.py of rhasspy/piper, s
 
 import ast
 import dataclasses
-import json
 import math
 import re
 from pathlib import Path
@@ -21,10 +20,12 @@ from typing import Any
 
 import torch
 
+from tts_lab.corpus.plain import Count, parse_json, typed
 from tts_lab.errors import UserError
 from tts_lab.features import SpectrogramSettings
 from tts_lab.frontend import Frontend
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.voice_json import read_voice_json, sample_rate
 from tts_lab.voices import sizes
 from tts_lab.voices.catalogue import licence_beside
 
@@ -42,22 +43,31 @@ def from_piper(content: dict[str, Any], path: Path | str) -> dict[str, Any]:
 
     Raises UserError: it lacks a part of the generator, its sizes are none that tts_lab trains, or nothing tells them.
     """
-    path, settings = Path(path), content.get("hyper_parameters") or {}
+    path = Path(path)
+    settings = typed(dict[str, Any], content.get("hyper_parameters") or {}, f"{path}: hyper_parameters")
     state = {_renamed(name): value for name, value in content["state_dict"].items()}
     generator = {name.removeprefix("model_g."): value for name, value in state.items() if name.startswith("model_g.")}
     if not generator:
         raise UserError(f"{path} says nothing about its sizes: no tts_lab header and no generator (model_g.) in it")
     beside = voice_config_beside(path)
-    model = _sizes(generator, state, settings, beside, path)
-    state |= _unfolded(generator)
+    try:
+        model = _sizes(generator, state, settings, beside, path)
+        state |= _unfolded(generator)
+    except UserError:
+        raise
+    except Exception as error:  # of tensors and settings that may be anything
+        raise UserError(
+            f"{path} cannot be used: its tensors or its hyper_parameters are not those of Piper's trainers "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})."
+        ) from error
     state = {name: value for name, value in state.items() if not NORMED.search(name)}
-    said = {} if beside is None else json.loads(beside.read_text(encoding="utf-8"))
+    said = {} if beside is None else read_voice_json(beside)
     return {
         "model": model,
         "frontend": {} if beside is None else _frontend(beside, model.symbols).to_dict(),
         "state_dict": state,
-        "speakers": {str(name): int(number) for name, number in (said.get("speaker_id_map") or {}).items()},
-        "step": int(content.get("global_step", 0)),
+        "speakers": said.get("speaker_id_map") or {},
+        "step": typed(Count, content.get("global_step", 0), f"{path}: global_step"),
         "provenance": {
             "voice": f"{path.stem} (checkpoint of {trainer(content)})",
             "trainer": trainer(content),
@@ -79,7 +89,7 @@ def voice_config_beside(path: Path) -> Path | None:
     exported = sorted(path.parent.glob("*.onnx.json"))
     for candidate in [*candidates, *(exported if len(exported) == 1 else [])]:
         try:
-            if "phoneme_id_map" in json.loads(candidate.read_text(encoding="utf-8")):
+            if "phoneme_id_map" in parse_json(candidate.read_bytes()):
                 return candidate
         except (OSError, ValueError, TypeError):
             continue
@@ -122,10 +132,8 @@ def _sizes(
     problems = sizes.misfits(found)
     if bins != SpectrogramSettings().bins:
         problems.append(f"it reads spectra of {bins} bins, not {SpectrogramSettings().bins}")
-    rate = settings.get("sample_rate") or (
-        json.loads(beside.read_text(encoding="utf-8")).get("audio", {}).get("sample_rate") if beside else None
-    )
-    if not isinstance(rate, int):
+    rate = settings.get("sample_rate") or (sample_rate(beside) if beside else None)
+    if not isinstance(rate, int) or not 0 < rate < 1 << 20:
         problems.append("neither its hyper_parameters nor a config.json beside it tell its sample rate")
     if problems:
         raise UserError(f"{path} cannot be used: {'; '.join(problems)}.")

@@ -6,15 +6,15 @@ the tables that the inputs `input` and `sid` index. `dp.flows.0.logs` was folded
 Torch merges equal initializers of an untrained model; an Identity node then keeps the other name.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnx import numpy_helper
 
 from tts_lab.errors import UserError
+from tts_lab.voices.onnxfile import Session, arrays, read_graph
 from tts_lab.voices.sizes import flow_sizes, sizes
 
 INPUTS = ("input", "input_lengths", "scales")
@@ -35,19 +35,16 @@ class VoiceGraph:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            self._model = onnx.load(str(path))
-        except FileNotFoundError:
-            raise UserError(f"There is no voice at {path}.") from None
-        except Exception as error:  # protobuf and onnx raise many kinds on broken files
-            raise UserError(f"{path} is not a readable ONNX file: {error}") from error
+        self._model = read_graph(path)
         graph = self._model.graph
         self._nodes = list(graph.node)
-        self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        if bare := next((n for n in self._nodes if not n.output or not (n.input or n.attribute)), None):
+            raise UserError(f"{path} is damaged: its node {bare.name[:60]!r} has nothing to read or nothing to say.")
+        constants = {n.output[0]: n.attribute[0].t for n in self._nodes if n.op_type == "Constant" and n.attribute}
+        held = {tensor.name: tensor for tensor in graph.initializer}
+        self._arrays = arrays(path, held | {name: tensor for name, tensor in constants.items() if tensor.data_type})
         for node in self._nodes:
-            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-                self._arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-            elif node.op_type in _FOLDABLE and node.input[0] in self._arrays:
+            if node.op_type in _FOLDABLE and node.input and node.input[0] in self._arrays:
                 self._arrays[node.output[0]] = _FOLDABLE[node.op_type](self._arrays[node.input[0]])
         missing = [f"the input {name!r}" for name in INPUTS if name not in {i.name for i in graph.input}]
         self.weights = self._named_weights()
@@ -67,6 +64,8 @@ class VoiceGraph:
             )
         except KeyError as error:
             raise UserError(f"{self.path} is not a complete Piper voice: it lacks the weight {error}.") from None
+        except (IndexError, TypeError, ValueError, ZeroDivisionError):
+            raise UserError(f"{self.path} is damaged: its weights are not shaped as a Piper voice's.") from None
 
     def state_dict(self, expected: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
         """The arrays for a generator whose state dict has these names and shapes, weight norm unfolded.
@@ -100,7 +99,7 @@ class VoiceGraph:
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: array.shape for name, array in self.weights.items()}
 
-    def session(self, expose_latent: bool = False, seed: int = 0) -> onnxruntime.InferenceSession:
+    def session(self, expose_latent: bool = False, seed: int = 0) -> Session:
         """An ONNX Runtime session of the voice on the CPU, its noise drawn from `seed`.
 
         `expose_latent` adds a second output: the latent z that enters the decoder, (1, channels, frames).
@@ -111,12 +110,7 @@ class VoiceGraph:
             model.CopyFrom(self._model)
             latent = self._node("dec.conv_pre").input[0]
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(latent))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # unused initializers of published voices are no news to anyone
-        onnxruntime.set_seed(seed)  # read when the session is made
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        return Session(model, self.path, seed)
 
     def _named_weights(self) -> dict[str, np.ndarray]:
         roots = ("enc_p.", "dp.", "flow.", "dec.", "emb_g.")
@@ -151,7 +145,8 @@ class VoiceGraph:
                 weight = self.weights.get(name.removesuffix(suffix))
                 if weight is None or suffix == "_v":
                     return weight
-                return np.linalg.norm(weight.reshape(len(weight), -1), axis=1).reshape(shape)
+                length = np.linalg.norm(weight.reshape(len(weight), -1), axis=1)
+                return length.reshape(shape) if length.size == math.prod(shape) else weight
         return self.weights.get(name)
 
     def _node(self, module: str) -> onnx.NodeProto:
@@ -163,5 +158,7 @@ class VoiceGraph:
         raise UserError(f"{self.path} is not a complete Piper voice: no convolution uses {module}.weight.")
 
     def _attribute(self, module: str, name: str) -> int:
-        attributes = {attribute.name: attribute.ints for attribute in self._node(module).attribute}
-        return int(attributes[name][0])
+        numbers = next((a.ints for a in self._node(module).attribute if a.name == name), ())
+        if not numbers:
+            raise UserError(f"{self.path} is not a complete Piper voice: the convolution {module} has no {name}.")
+        return int(numbers[0])

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import torch
 
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voices.onnxfile import Session
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Difference:
 
 
 @torch.no_grad()
-def compare(model: Synthesizer, session: onnxruntime.InferenceSession, ids: list[int]) -> Difference:
+def compare(model: Synthesizer, session: Session, ids: list[int]) -> Difference:
     """Speak `ids` with both, first speaker, no noise.
 
     Durations are rounded up to frames, so two models that agree to the last bits can land on either side of a

@@ -9,6 +9,8 @@ from tts_lab.vits.config import ModelConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+WIDEST = 64
+"""Dilation of a residual block; Piper's have 12 at most."""
 OURS = {
     "n_vocab": "symbols",
     "n_heads": "heads",
@@ -63,6 +65,33 @@ def sizes(shapes: Shapes, dilation: Callable[[str], int], stride: Callable[[str]
     }
 
 
+def contradictions(model: ModelConfig, shapes: Shapes) -> list[str]:
+    """Where the sizes that a file's header names are not those of its generator's tensors, in words.
+
+    A model is built from the header before the tensors are put into it, and must not be larger than they are.
+    """
+    shapes = {name.replace(".weight_v", ".weight"): shape for name, shape in shapes.items()}
+    rates, dilations = model.upsample_rates, model.resblock_dilation_sizes
+    try:
+        found = sizes(
+            shapes,
+            lambda conv: dilations[int(conv.split(".")[2])][int(conv.split(".")[4])],
+            lambda up: rates[int(up.split(".")[2])],
+        )
+        problems = misfits(found)
+        found = found | flow_sizes(shapes) | {"posterior_layers": count(shapes, "enc_q.enc.in_layers.{}.bias")}
+    except KeyError as error:
+        return [f"it lacks the tensor model_g.{error.args[0]}"]
+    except (IndexError, TypeError, ValueError, ZeroDivisionError):
+        return ["its tensors are not shaped as a generator's"]
+    told = model.to_dict()
+    found = {OURS.get(name, name): size for name, size in found.items() if name != "use_sdp"}
+    if model.speakers == 1:
+        del found["speaker_channels"]
+    differing = [name for name, size in found.items() if told[name] != size]
+    return problems + [f"{name} is {told[name]}, its tensors' {found[name]}" for name in differing]
+
+
 def flow_sizes(shapes: Shapes) -> dict[str, int]:
     """Depths of the flow, which Piper fixes at four couplings of four layers."""
     couplings = {name.split(".")[2] for name in shapes if name.startswith("flow.flows.")}
@@ -80,8 +109,11 @@ def misfits(found: dict[str, Any]) -> list[str]:
     problems, hop = [], math.prod(found["upsample_rates"])
     if not found["use_sdp"]:
         problems.append("its duration predictor is not the stochastic one that Piper trains")
-    if hop != SpectrogramSettings.hop_length:
+    if hop != SpectrogramSettings.hop_length or min(found["upsample_rates"]) < 1:
         problems.append(f"its decoder makes {hop} samples a frame, not {SpectrogramSettings.hop_length}")
+    widest = max((dilation for block in found["resblock_dilation_sizes"] for dilation in block), default=1)
+    if not 1 <= widest <= WIDEST:
+        problems.append(f"its decoder looks {widest} samples apart, at most {WIDEST}")
     return problems
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from piper import PiperVoice
 from piper.config import PiperConfig, SynthesisConfig
 
 from tts_lab.errors import UserError
 from tts_lab.vits.synthesizer import Synthesizer
+from tts_lab.voice_json import read_voice_json
 from tts_lab.voices.catalogue import find_voice
 from tts_lab.voices.checkpoints import read_checkpoint
 from tts_lab.voices.export import load_generator, voice_config
+from tts_lab.voices.onnxfile import Session, read_graph
 
 SEED = 1234
 
@@ -69,8 +70,12 @@ def speak_checkpoint(
 
 @functools.lru_cache(maxsize=2)
 def _load(path: Path, _modified: int) -> PiperVoice:
-    onnxruntime.set_seed(SEED)  # the same program says the same thing twice
-    return PiperVoice.load(path)
+    settings = read_voice_json(f"{path}.json")
+    try:
+        config = PiperConfig.from_dict(settings)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}.json is not what Piper's runtime needs: it lacks {error}.") from error
+    return PiperVoice(Session(read_graph(path), path, SEED), config)  # the same program says the same thing twice
 
 
 class _TorchSession:

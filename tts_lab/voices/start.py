@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from piper.download_voices import VOICE_PATTERN
 
 from tts_lab.corpus.corpus import Corpus
+from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.voices import best
@@ -69,7 +69,9 @@ def read_start(start: Start, cache: Path | None, posterior_steps: int | None = N
         UserError: it cannot be read, or the voice be adopted.
     """
     if start.kind != "voice":
-        return read_checkpoint(start.file)
+        found = read_checkpoint(start.file)
+        found.check_sizes(start.file)
+        return found
     voice = find_voice(start.file)
     if cache is None:
         return read_voice(voice, DistillSettings(steps=0))
@@ -113,9 +115,7 @@ def _keep_by(checkpoints: Path) -> str | None:
     if checkpoints.name != "checkpoints" or not config.is_file():
         return None
     try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(
-            f"start_from: {config}, which says how the run keeps its best, cannot be read: {error}"
-        ) from error
-    return settings.get("keep_by") if isinstance(settings, dict) else None
+        named = read_yaml(config).get("keep_by")
+    except UserError as error:
+        raise UserError(f"start_from: what says how the run keeps its best: {error}") from error
+    return named if isinstance(named, str) else None
