@@ -1,8 +1,11 @@
-"""``python -m tts_lab.notebook.limited MEGABYTES --config FILE``: a training on a machine with little memory, imitated.
+"""``python -m tts_lab.notebook.limited MEGABYTES FILE...``: trainings on a machine with little memory, imitated.
 
-The limit is on memory beyond what the libraries hold when training begins, so that it is the same everywhere.
+Each FILE is a run's settings. They are trained one after another, each in a process of its own: the next has all the
+memory that the one before had. The limit is on memory beyond what the libraries hold when training begins, so that it is
+the same everywhere.
 """
 
+import multiprocessing
 import resource
 import sys
 from pathlib import Path
@@ -18,6 +21,13 @@ def limit(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def limited(megabytes: int, file: str) -> None:
+    limit(megabytes)
+    sys.exit(main([f"--config={file}"]))
+
+
 if __name__ == "__main__":
-    limit(int(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    for file in sys.argv[2:]:
+        child = multiprocessing.get_context("fork").Process(target=limited, args=(int(sys.argv[1]), file))
+        child.start()
+        child.join()

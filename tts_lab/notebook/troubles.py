@@ -44,9 +44,9 @@ class Troubles:
     def over(self, name: str, fact: str, holds: bool) -> None:
         """Say the fact by which the trouble is over."""
         if not holds:
-            raise UserError(f"{name}: not over yet. {fact}.")
+            raise UserError(f"{name}: not over yet: {fact}.")
         self.rows[name]["afterwards"] = fact
-        print(f"{name}: over. {fact}.")
+        print(f"{name}. Over: {fact}.")
 
     def over_in(self, name: str, run: Path) -> None:
         """The same, for a run in which it can no longer be seen."""
