@@ -98,7 +98,7 @@ def test_a_strange_manifest_is_read_or_refused(tmp_path, content):
 
 def test_json_nested_without_end_is_one_bad_line(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    deep = "[" * 100_000
+    deep = "[" * 90_000
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.wav", "text": "Words."}\n{"text": ' + deep + "\n")
     manifest = read_manifest(tmp_path)
     assert len(manifest.rows) == 1 and "nested too deep" in manifest.problems[0].reason
