@@ -1,8 +1,8 @@
 """``python -m tts_lab.notebook.limited MEGABYTES FILE...``: trainings on a machine with little memory, imitated.
 
 Each FILE is a run's settings. They are trained one after another, each in a process of its own: the next has all the
-memory that the one before had. The limit is on memory beyond what the libraries hold when training begins, so that it is
-the same everywhere.
+memory that the one before had. The limit counts from what the libraries hold when training begins, so that it is the
+same everywhere.
 """
 
 import multiprocessing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 
 from tts_lab.diagnosis import Finding, diagnose
 from tts_lab.errors import UserError
@@ -60,4 +61,4 @@ class Troubles:
 
     def table(self) -> Html:
         """A row for each."""
-        return table([row | {"seen": row["seen"][:90]} for row in self.rows.values()])
+        return table([row | {"seen": shorten(row["seen"], 90, placeholder=" …")} for row in self.rows.values()])
