@@ -194,14 +194,15 @@ def test_evaluations_are_compared_where_they_said_the_same(tmp_path):
     for folder in folders:
         rows = [
             {"kind": "checkpoint", "step": step, "label": f"{step}", "digest": f"{step}", "wer": wer, "mos": mos,
-             "pitch_delta": pitch, "rate_delta": None}
+             "similarity": 0.5, "pitch_delta": pitch, "rate_delta": None, "files": [], "wavs": {}, "heard": {}}
             for step, (wer, mos, pitch) in zip((10, 20), figures[folder.name], strict=True)
         ]  # fmt: skip
         Evaluation(folder, spoken, {}, rows).save()
     curves = {curve.name: curve for curve in compare_runs(*folders).curves}
-    assert curves.keys() == {"val_mel", "wer", "mos", "pitch_delta"}
+    assert curves.keys() == {"val_mel", "wer", "mos", "similarity", "pitch_delta"}
     ahead = {name: [m.ahead for m in curve.by_step.moments] for name, curve in curves.items()}
-    assert ahead == {"val_mel": [0, 0], "wer": [2, 1], "mos": [2, 1], "pitch_delta": [2, 1]}
+    level = {"val_mel": [0, 0], "similarity": [0, 0]}
+    assert ahead == level | {"wer": [2, 1], "mos": [2, 1], "pitch_delta": [2, 1]}
     assert curves["mos"].by_step.told("a", "b") == "a is ahead since step 20 (at 1 of 2 steps, b at 1)"
     other = asdict(spoken) | {"sentences": ["else"]}
     Evaluation(folders[0], Spoken(**other), {}, Evaluation.load(folders[0]).rows).save()

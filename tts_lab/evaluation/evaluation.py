@@ -92,16 +92,20 @@ class Evaluation:
         path = folder / NAME
         if not path.is_file():
             return None
+        again = "delete it and evaluate again."
         try:
             content = read_json(path)
-            if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
-                raise UserError(
-                    f"{path} is not the evaluation of a run (a notebook's workspace keeps a file of the same name): "
-                    "name another folder with --out."
-                )
+        except UserError as error:
+            raise UserError(f"{error} To have it made anew, {again}") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(
+                f"{path} is not the evaluation of a run (a notebook's workspace keeps a file of the same name): "
+                "name another folder with --out."
+            )
+        try:
             content = typed(_Content, content, "its parts")
         except UserError as error:
-            raise UserError(f"{path} cannot be read ({error}): delete it and evaluate again.") from error
+            raise UserError(f"{path} cannot be read ({error}): {again}") from error
         return cls(folder, content["spoken"], content["human"], content["rows"])
 
 
