@@ -86,7 +86,7 @@ def test_a_corpus_that_an_editor_has_reformatted_is_read(small_corpus, tmp_path)
 @pytest.mark.slow
 def test_memory_hardly_grows_with_the_corpus():
     """The benchmark in small; its bounds, with a megabyte for what the start of a process happens to take."""
-    few, many = 1000, 6000
+    few, many = 4000, 10_000
     found = large_corpus.growth(few, many)
     slack = 1024 / (many - few)
     assert found["prepare"]["kb_a_clip"] < 0.5 + slack

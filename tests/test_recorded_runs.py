@@ -18,7 +18,7 @@ CLIPS = sorted((Path(__file__).parents[1] / "data_samples").rglob("*.flac"))[:8]
 
 def row(label: str, step: int | None, kind: str, digest: str, wavs: dict, **figures) -> dict:
     measured = {"wer": 0.05, "mos": 3.5, "similarity": 0.6, "pitch_hz": 180.0, "pitch_delta": -8.0, "rate_delta": 1.0}
-    known = {"label": label, "step": step, "kind": kind, "digest": digest, "files": [], "wavs": wavs}
+    known = {"label": label, "step": step, "kind": kind, "digest": digest, "files": [], "wavs": wavs, "heard": {}}
     return known | measured | figures
 
 

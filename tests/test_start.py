@@ -190,8 +190,8 @@ def duo(small_corpus, tmp_path_factory) -> Path:
     corpus = Corpus.load(small_corpus)
     for number, utterance in enumerate(corpus.utterances):
         utterance.speaker = "ada" if number % 2 else "bob"
-        utterance.audio = str((small_corpus / utterance.audio).absolute())
     corpus = replace(corpus, folder=tmp_path_factory.mktemp("duo"), speakers={"ada": 0, "bob": 1})
+    (corpus.folder / "audio").symlink_to(small_corpus / "audio")
     corpus.save()
     return corpus.folder
 
@@ -237,7 +237,7 @@ def test_a_runs_best_is_the_best_by_its_own_measure(tmp_path):
     next(folder.glob("*val_mel*")).unlink()
     assert find_start(tmp_path / "run").file.name == "best-step=8-val_duration=-1.5.ckpt", "all names say the same"
     config.write_text("keep_by: [")
-    with pytest.raises(UserError, match="config.yaml, which says how the run keeps its best, cannot be read"):
+    with pytest.raises(UserError, match="what says how the run keeps its best: .*config.yaml cannot be read"):
         find_start(tmp_path / "run")
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tts_lab.corpus.recordings import AUDIO_SUFFIXES, Recordings
@@ -11,6 +11,9 @@ from tts_lab.corpus.settings import AudioSettings
 from tts_lab.corpus.spool import Spool
 from tts_lab.corpus.textfile import UNREADABLE, TextFile, not_utf8
 
+_SEPARATOR = re.compile(r"[/\\]")
+_ABSOLUTE = re.compile(r"/|\\\\|[A-Za-z]:[/\\]")
+"""How a path begins that does: of this system, of a network, of a drive."""
 _HALVES = re.compile("[\ud800-\udfff]")
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
 """Control characters that are no white space, and a byte-order mark in the middle of a file."""
@@ -184,8 +187,8 @@ class Check:
 
 def leaves(name: str) -> bool:
     """Whether a manifest's name of a recording, as any system writes paths, is of a place outside its folder."""
-    windows = PureWindowsPath(name)  # which has both separators
-    return name.startswith("/") or windows.is_absolute() or ".." in windows.parts
+    # Not by pathlib, which remembers every part of every path it has seen.
+    return bool(_ABSOLUTE.match(name)) or ".." in _SEPARATOR.split(name)
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:
