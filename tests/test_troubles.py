@@ -5,6 +5,7 @@ import torch
 from conftest import python
 from torch.nn import functional as F
 
+from tts_lab.diagnosis import diagnose
 from tts_lab.errors import UserError
 from tts_lab.notebook.troubles import Troubles
 
@@ -37,6 +38,21 @@ def test_what_does_not_come_comes_as_another_or_stays_is_no_row():
     with pytest.raises(UserError, match="not over yet. it is still a float"):
         trouble.over(NAME, "it is still a float", False)
     assert trouble.left == [NAME]
+
+
+def test_a_run_may_have_another_trouble_beside_the_one_it_was_given_and_words_may_not(tmp_path):
+    speed = [2.0] * 20 + [1.0] * 20  # the machine had something else to do
+    lines = ["step,mel,kl,steps_per_second", *(f"{n},{0.5 + n / 10},3,{at}" for n, at in enumerate(speed))]
+    (tmp_path / "metrics.csv").write_text("\n".join(lines) + "\n")
+    names = [one.name for one in diagnose(tmp_path)]
+    assert {"It gets slower and slower", "Unstable training"} <= set(names) and names[0] != names[-1]
+    for name in names:
+        assert Troubles().recognise(name, tmp_path).name == name
+    words = "ModuleNotFoundError: No module named 'piper_train'; CUDA out of memory"
+    first, second, *_ = (one.name for one in diagnose(words))
+    assert Troubles().recognise(first, words).name == first
+    with pytest.raises(UserError, match="recognised as"):
+        Troubles().recognise(second, words)
 
 
 def test_a_limited_process_is_refused_what_is_beyond_and_given_what_is_not():

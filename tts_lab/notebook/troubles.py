@@ -35,12 +35,18 @@ class Troubles:
         raise UserError(f"{name}: nothing went wrong here, so there is nothing to recognise.")
 
     def recognise(self, name: str, what: str | Path | BaseException) -> Finding:
-        """What a run's folder, a log, an error or a symptom in words tells, which must be this one before others."""
+        """What a run's folder, a log, an error or a symptom in words tells, which must be this one.
+
+        Words must tell this one before others. A run may have other troubles beside it: one that trains while the
+        machine does something else gets slower too.
+        """
         found = diagnose(what)
-        if not found or found[0].name != name:
+        told = found if isinstance(what, Path) else found[:1]
+        this = next((one for one in told if one.name == name), None)
+        if this is None:
             raise UserError(f"{name}: recognised as {', '.join(one.name for one in found) or 'nothing'}.")
-        self.rows[name] = {"trouble": name, "seen": found[0].found[0], "afterwards": "not mended yet"}
-        return found[0]
+        self.rows[name] = {"trouble": name, "seen": this.found[0], "afterwards": "not mended yet"}
+        return this
 
     def over(self, name: str, fact: str, holds: bool) -> None:
         """Say the fact by which the trouble is over."""
