@@ -27,7 +27,7 @@ from tts_lab.corpus.prepare import PrepareSettings, prepare
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.columns import read_metrics
-from tts_lab.training.remote import Remote
+from tts_lab.training.mirror.remote import Remote
 
 CLOCKS = dict.fromkeys(("seconds", "steps_per_second", "audio_per_second", "data_wait"))
 SETTINGS = {

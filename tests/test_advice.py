@@ -58,6 +58,27 @@ def test_without_ears_the_validation_mel_decides_weakly(curve, verdict, step, se
         assert any(one.signal == "overfitting" for one in advice.evidence)
 
 
+def judged(validation, mos) -> list[dict]:
+    """The same, where every validation was listened to as well."""
+    rows = logged(validation)
+    for row, value in zip(rows[2::3], mos, strict=True):
+        row["val_mos"] = float(value)
+    return rows
+
+
+def test_the_validation_mos_goes_before_the_validation_mel() -> None:
+    rough = np.random.default_rng(0).normal(size=16)
+    rising, turning = 2 + STEPS + 0.02 * rough, 3 - 4 * (STEPS - 0.4) ** 2 + 0.01 * rough
+    advice = advise_on(judged(TURNING, rising), None)  # further from the recordings, and more natural all the way
+    assert advice.verdict == GO_ON and advice.step >= 1500 and "MOS still rises" in advice.because
+    assert [one.signal for one in advice.evidence][:2] == ["validation MOS", "validation mel"]
+    advice = advise_on(judged(FALLING, turning), None)  # nearer and nearer, and no longer natural
+    assert advice.verdict == TAKE and abs(advice.step - 700) <= 200
+    advice = advise_on(judged(SETTLED, np.full(16, 3) + 0.001 * rough), None)
+    assert advice.verdict == STOP and "validation mel" in advice.because  # level MOS: the mel is asked
+    assert len(evidence_plot(judged(FALLING, rising), None, None).axes) == 2
+
+
 def test_flat_curves_are_seldom_taken_for_rising() -> None:
     verdicts = [advise_on(logged(np.full(12, 0.5), 0.005, seed), None).verdict for seed in range(100)]
     assert verdicts.count(TAKE) <= 10  # two looks at five in a hundred

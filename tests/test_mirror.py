@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tts_lab.errors import UserError
-from tts_lab.training import inventory, mirror
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.inventory import Inventory, Kept
 from tts_lab.training.metrics import read_metrics
-from tts_lab.training.mirror import Mirror, mirrored
-from tts_lab.training.remote import Remote
-from tts_lab.training.restore import restore
+from tts_lab.training.mirror import inventory, sending
+from tts_lab.training.mirror.inventory import Inventory, Kept
+from tts_lab.training.mirror.remote import Remote
+from tts_lab.training.mirror.restore import restore
+from tts_lab.training.mirror.sending import Mirror, mirrored
 from tts_lab.training.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,8 +47,8 @@ def url(request, tmp_path) -> str:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Nobody waits long in a test."""
-    monkeypatch.setattr(mirror, "LOOK", 0.05)
-    monkeypatch.setattr(mirror, "RETRY", 0.2)
+    monkeypatch.setattr(sending, "LOOK", 0.05)
+    monkeypatch.setattr(sending, "RETRY", 0.2)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_network_that_goes_away_is_told_once_and_tried_again(config, s3, tmp_p
 def test_the_wait_at_the_end_has_a_bound_and_training_none(config, monkeypatch, tmp_path, capsys):
     """The network hangs for ever. The body of the run does not notice, and its end says what is missing."""
     config = on(config, str(tmp_path / "mirror"))
-    monkeypatch.setattr(mirror, "INTERRUPTED", 0.5)
+    monkeypatch.setattr(sending, "INTERRUPTED", 0.5)
     began = time.monotonic()
     with pytest.raises(UserError, match="interrupted at step 7"), mirrored(config):
         monkeypatch.setattr(Remote, "add", lambda *_: time.sleep(60))
@@ -331,7 +331,7 @@ def test_a_config_says_what_is_missing_for_a_mirror(small_corpus, tmp_path, monk
     assert "mirror nowhere://a: " in said("nowhere://a")
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
-        "from tts_lab.training.remote import problems\n"
+        "from tts_lab.training.mirror.remote import problems\n"
         "from pathlib import Path\n"
         "print(problems('s3://voices/run', Path('run')))"
     )

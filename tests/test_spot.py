@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tts_lab.training.remote import Remote
+from tts_lab.training.mirror.remote import Remote
 
 BOOT = Path("spot/boot.sh").absolute()
 ECHO = """#!/bin/sh

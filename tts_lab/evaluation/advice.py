@@ -1,8 +1,9 @@
 """Go on, stop, or take an earlier checkpoint: what a run's own figures say.
 
-Two signals decide. The validation mel says whether the sound of clips that are not trained on still gets nearer to
+Three signals decide. The validation mel says whether the sound of clips that are not trained on still gets nearer to
 the recordings; it is measured often and for nothing, but with the true alignment and the true pitch given, so it is
-blind to misread words and to a voice that cannot speak on its own. The evaluations (`tts-lab evaluate`) hear the
+blind to misread words and to a voice that cannot speak on its own. The validation MOS (`keep_by: val_mos`) hears the
+voice speak on its own, and is deaf to which words. The evaluations (`tts-lab evaluate`) hear the
 voice speak freely: words, naturalness, likeness. Where there are evaluations they have the last word; without them
 the advice is called weak.
 
@@ -113,7 +114,7 @@ def advise_on(rows: Sequence[dict[str, Any]], evaluation: Evaluation | None, kep
 
 
 class _Sound:
-    """What metrics.csv says: validation mel, training mel, learning rate; steps are counted in updates done."""
+    """What metrics.csv says: validation mel and MOS, training mel, learning rate; steps are counted in updates done."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.last = max(row["step"] for row in rows) + 1
@@ -127,18 +128,27 @@ class _Sound:
         late = [point for point in self.trained if point[0] >= (self.lowest or 0)]
         self.training = trend(*_columns(late), after=0)
         self.overfits = self.rises and self.training.change < 0
+        self.judged = curve(rows, "val_mos")
+        self.naturalness = trend(*_columns(self.judged))
+        self.most_natural = max(self.judged, key=lambda point: point[1])[0] if self.judged else None
 
     def evidence(self) -> list[Evidence]:
         if not self.validated:
-            return [Evidence("validation mel", "none was logged: lower validate_every")]
+            return [*self._heard(), Evidence("validation mel", "none was logged: lower validate_every")]
         said = f"{self.validation.word}: {self.validation}; lowest at step {self.lowest}"
-        found = [Evidence("validation mel", f"{said} ({min(v for _, v in self.validated):.4f})")]
+        found = [*self._heard(), Evidence("validation mel", f"{said} ({min(v for _, v in self.validated):.4f})")]
         if self.overfits:
             told = (
                 f"the training mel went {self.training.change:+.4f} over the same steps: the clips are learnt by heart"
             )
             found.append(Evidence("overfitting", told))
         return found
+
+    def _heard(self) -> list[Evidence]:
+        if not self.judged:
+            return []
+        said = f"{self.naturalness.word}: {self.naturalness}; highest at step {self.most_natural}"
+        return [Evidence("validation MOS", f"{said} ({max(v for _, v in self.judged):.2f})")]
 
     @property
     def rate_gone(self) -> bool:
@@ -155,7 +165,11 @@ class _Sound:
 
 
 def _from_sound(sound: _Sound) -> tuple[str, int | None, str]:
-    """Verdict, step and why, from the validation mel alone."""
+    """Verdict, step and why, from the validations alone: a MOS, of free speech, before the mel."""
+    if sound.naturalness.word == "rises":
+        return GO_ON, sound.most_natural, "the validation MOS still rises"
+    if sound.naturalness.word == "falls":
+        return TAKE, sound.most_natural, f"the validation MOS has fallen since step {sound.most_natural}"
     if not sound.validated:
         return GO_ON, None, "there is neither a validation mel nor an evaluation to go by"
     if sound.rises:

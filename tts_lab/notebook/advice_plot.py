@@ -28,9 +28,13 @@ def advice_plot(run: Path, evaluation: Evaluation | None, advice: Advice | None)
 def evidence_plot(rows: Sequence[dict[str, Any]], evaluation: Evaluation | None, advice: Advice | None) -> Picture:
     """`advice_plot` from rows of metrics.csv and an evaluation, either of which may be missing."""
     heard = steps(evaluation.rows) if evaluation else []
-    picture, axes = sheet(2, 3, 5.2) if heard else sheet(1, 1, 3.0)
+    judged = curve(rows, "val_mos")
+    picture, axes = sheet(2, 3, 5.2) if heard else sheet(1, 2 if judged else 1, 3.0)
     panels = list(axes.flat)
     _mel(panels[0], rows)
+    if judged and not heard:
+        headline(panels[1], "MOS of free speech, validation", 9)
+        panels[1].plot(*zip(*judged, strict=True), color=ORANGE, marker="o", markersize=4)
     if heard:
         _heard(panels[1:], evaluation, heard)
     for panel in panels:

@@ -181,7 +181,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         from tts_lab.devices.environment import conflicts  # brings torch, which the command starts without
         from tts_lab.training.loggers import missing
-        from tts_lab.training.remote import problems as problems_of_mirror
+        from tts_lab.training.mirror.remote import problems as problems_of_mirror
 
         # The parser lets null through, whatever the type.
         required = (field.name for field in fields(self) if field.default is not None)

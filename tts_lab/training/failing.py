@@ -1,4 +1,4 @@
-"""What ends a run against its will, told with what to do: a lost process, a full disk, a dead data worker."""
+"""What ends a run against its will, told with what to do: a lost process, full memory, a full disk, a dead worker."""
 
 import re
 import shutil
@@ -11,10 +11,13 @@ import lightning as L
 from tts_lab.devices.processes import LostProcessError
 from tts_lab.errors import UserError
 from tts_lab.training import space
+from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
 
 DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*exited unexpectedly")
+NO_MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|RESOURCE_EXHAUSTED|bad_alloc")
+"""As the processor's allocator says it, the system, CUDA's, XLA's, and C++ itself."""
 
 
 @contextmanager
@@ -26,8 +29,14 @@ def failures_told(trainer: L.Trainer, module: VitsTraining, data: CorpusData, la
         raise UserError(
             f"step {trainer.global_step}: {error}. The same command goes on from the newest checkpoint in {last.parent}"
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:  # ValueError: Lightning's, of whatever a logger raised
-        run = module.config.run
+    except (MemoryError, OSError, RuntimeError, ValueError) as error:  # the last is Lightning's, of a logger
+        config, run = module.config, module.config.run
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"step {trainer.global_step}: memory is full ({said}). {_smaller(config)}. The same command then goes "
+                f"on from the newest checkpoint in {last.parent}"
+            ) from error
         if full := space.full(error):
             needed, free = space.need(module, data, module.place.end), shutil.disk_usage(run).free / 1e6
             raise UserError(
@@ -41,3 +50,12 @@ def failures_told(trainer: L.Trainer, module: VitsTraining, data: CorpusData, la
             f"checkpoint in {last.parent}. Signal 9 that nobody sent means out of memory, a bus error too little "
             "shared memory: fewer workers need less"
         ) from error
+
+
+def _smaller(config: TrainConfig) -> str:
+    """What takes less memory, the cheapest first."""
+    if config.batch_size == 1:
+        return f"segment_frames (now {config.segment_frames or 32}) may be less, buckets (now {config.buckets}) more"
+    half = config.batch_size // 2
+    accumulate = config.accumulate * config.batch_size // half
+    return f"The same rows an update take less with batch_size {half} and accumulate {accumulate}"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.inventory import Inventory, Kept, is_checkpoint
 from tts_lab.training.loggers import IDENTITY
-from tts_lab.training.remote import Remote, reaching, reason
-from tts_lab.training.restore import restore
+from tts_lab.training.mirror.inventory import Inventory, Kept, is_checkpoint
+from tts_lab.training.mirror.remote import Remote, reaching, reason
+from tts_lab.training.mirror.restore import restore
 from tts_lab.training.terminal import log
 
 LOOK = 2.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tts_lab.errors import UserError
-from tts_lab.training import inventory
-from tts_lab.training.inventory import Inventory, Kept
+from tts_lab.training.mirror import inventory
+from tts_lab.training.mirror.inventory import Inventory, Kept
 
 BLOCK = 1 << 23
 """Bytes copied at a time."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from tts_lab.corpus.wholefile import replacing, write_atomically
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.inventory import Inventory, Kept
 from tts_lab.training.loggers import IDENTITY, identity
-from tts_lab.training.remote import Remote
+from tts_lab.training.mirror.inventory import Inventory, Kept
+from tts_lab.training.mirror.remote import Remote
 from tts_lab.voices.checkpoints import newest_checkpoint
 
 
