@@ -112,7 +112,8 @@ def test_lines_that_are_no_decisions_are_told_together(tmp_path):
     path = tmp_path / "mine.jsonl"
     lines = ['{"id": "a", "action": "delete"}', '{"id": "a", "action": "cut", "begin": 3, "end": 1}', '["keep"]',
              '{"id": "a", "action": "keep", "mood": 1}', '{"id": "a", "action": "text", "text": " "}',
-             '{"id": "a", "action": "cut", "begin": "1", "end": 2}', '{"id": "a", "action": "cut"}']  # fmt: skip
+             '{"id": "a", "action": "cut", "begin": "1", "end": 2}', '{"id": "a", "action": "cut"}',
+             f'{{"id": "a", "action": "cut", "begin": 1, "end": 1{400 * "0"}}}']  # fmt: skip
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(UserError) as told:
         Decisions.load(path)

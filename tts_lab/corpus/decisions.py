@@ -8,7 +8,6 @@ that cuts a clip whose text was corrected before carries that text on. `undo` ta
 """
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ NAME = "review.jsonl"
 ACTIONS = {"keep": "kept", "text": "text corrected", "cut": "cut", "reject": "rejected"}
 """What can be decided, and how it is counted."""
 UNDO = "undo"
+LONGEST = 1e9
+"""Seconds into a recording that can be meant. No NaN is less, and a whole number too great for a float is compared."""
 _NAMED = 5  # ids told in a sentence; the file has them all
 
 
@@ -81,7 +82,7 @@ def _problem(decision: Decision) -> str | None:
     if decision.action == "cut" and None in times or (times[0] is None) != (times[1] is None):
         return "a cut needs begin and end, in seconds of the recording"
     if None not in times:
-        if not all(isinstance(time, int | float) and math.isfinite(time) for time in times):
+        if not all(isinstance(time, int | float) and abs(time) < LONGEST for time in times):
             return "begin and end must be numbers, in seconds of the recording"
         if not 0 <= times[0] < times[1]:
             return f"the cut from {times[0]:g} to {times[1]:g} s is empty; begin must be 0 or more and before end"
