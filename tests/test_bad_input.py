@@ -27,6 +27,7 @@ from tts_lab.corpus.settings import AudioSettings
 from tts_lab.errors import UserError
 from tts_lab.evaluation.evaluation import Evaluation
 from tts_lab.training.columns import read_metrics
+from tts_lab.training.config import TrainConfig
 from tts_lab.training.record import stretches_of
 from tts_lab.voice_json import read_voice_json
 from tts_lab.voices.checkpoints import read_checkpoint
@@ -385,8 +386,9 @@ def test_any_json_is_the_configuration_of_a_voice_or_refused(tmp_path, value, ke
         ("x: !!int ''\n", "cannot be read as YAML"),
         ("- a list\n", "holds no settings"),
         ("x" * (YAML_BYTES + 1), "over 1 MB"),
+        (f"learning_rate: 1{400 * '0'}\n", "a whole number has over 18 digits"),
     ],
-    ids=["billion laughs", "itself", "python object", "python name", "deep", "date", "number", "list", "long"],
+    ids=["billion laughs", "itself", "python object", "python name", "deep", "date", "number", "list", "long", "great"],
 )
 def test_a_config_made_to_do_harm_is_refused(tmp_path, monkeypatch, capsys, text, told, little):
     monkeypatch.chdir(tmp_path)
@@ -395,6 +397,13 @@ def test_a_config_made_to_do_harm_is_refused(tmp_path, monkeypatch, capsys, text
         read_yaml(Path("run.yaml"))
     assert main(["train", "--config", "run.yaml"]) == 1 and "run.yaml" in capsys.readouterr().err
     assert not Path("ran").exists()
+
+
+def test_a_config_names_what_no_system_has_a_name_so_long_for():
+    long = "x" * 5000
+    with pytest.raises(UserError) as told:
+        TrainConfig(corpus=Path(long), run=Path("run"), max_steps=1, resume=long, start_from=long)
+    assert all(name in str(told.value) for name in ("resume is", "start_from: there is no", "no corpus.json"))
 
 
 def test_json_of_any_depth_or_length_is_told(tmp_path):

@@ -85,6 +85,15 @@ class _WithoutAliases(yaml.SafeLoader):
         self.depth -= 1
         return node
 
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        if abs(value) >= 1 << 63:  # where a float is expected, Python raises an error of its own
+            raise yaml.YAMLError("a whole number has over 18 digits")
+        return value
+
+
+_WithoutAliases.add_constructor("tag:yaml.org,2002:int", _WithoutAliases.construct_yaml_int)
+
 
 def typed(kind: type[T], content: Any, of: Path | str) -> T:
     """`content`, as JSON or YAML give it, as a `kind`: a dataclass, a `TypedDict` or any other annotation.

@@ -1,5 +1,6 @@
 """The settings of a run: one typed dataclass, from YAML or JSON and flags, checked as a whole."""
 
+import os
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -229,7 +230,7 @@ class TrainConfig:
             problems.append(f"clip is {self.clip}; it must be above zero, or null for no clipping")
         if self.discriminator_gain is not None and self.discriminator_gain <= 0:
             problems.append(f"discriminator_gain is {self.discriminator_gain}; it must be above zero, 1 is Piper's")
-        if self.resume not in ("auto", "never") and not Path(self.resume).is_file():
+        if self.resume not in ("auto", "never") and not os.path.isfile(self.resume):
             problems.append(f"resume is {self.resume!r}: neither auto, never nor a checkpoint file")
         if self.debug and self.accelerator in ("xla", "neuron"):
             problems.append(
@@ -239,7 +240,7 @@ class TrainConfig:
         if any(stage.share is None or not stage.share > 0 for stage in self.stages):
             problems.append("a stage has a share that is not above zero")
         problems += self._problems_of_start()
-        if not (Path(self.corpus) / "corpus.json").is_file():
+        if not os.path.isfile(Path(self.corpus) / "corpus.json"):  # which a name too long for the system is not
             problems.append(f"corpus: no corpus.json in {self.corpus}; make it with `tts-lab prepare`")
         if problems:
             raise UserError("this configuration cannot run:\n" + "\n".join(f"  - {problem}" for problem in problems))

@@ -34,7 +34,7 @@ from tts_lab.training.failing import failures_told
 from tts_lab.training.hearing import Hearing, Judge
 from tts_lab.training.keeping import KeepSteps, Latest, ending, keep_best
 from tts_lab.training.loggers import run_loggers
-from tts_lab.training.mirror import mirrored
+from tts_lab.training.mirror.sending import mirrored
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.profile import Profile
 from tts_lab.training.record import write_record

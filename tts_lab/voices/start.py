@@ -1,6 +1,7 @@
 """Where a run starts: from nothing, a published voice, a checkpoint or another run. One setting says which."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,12 +42,12 @@ def find_start(start_from: str | Path) -> Start | None:
     path = Path(start_from)
     if str(start_from) == SCRATCH:
         return None
-    if path.is_dir():
+    if os.path.isdir(path):  # of which no name is too long, as for pathlib's
         file, why = _of_run(path)
         return Start("run", file, f"the run {path}, {why}: {file.name}")
-    if path.suffix == ".onnx" and path.is_file():
+    if path.suffix == ".onnx" and os.path.isfile(path):
         return Start("voice", find_voice(path), f"the voice {path}")
-    if path.is_file():
+    if os.path.isfile(path):
         return Start("checkpoint", path, f"the checkpoint {path}")
     name = str(start_from)
     if name in BUNDLED or VOICE_PATTERN.match(name):

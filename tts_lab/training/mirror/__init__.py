@@ -1,5 +1,1 @@
 """A run's folder kept off the machine: what is there (`inventory`), the place (`remote`), to it and back again."""
-
-from tts_lab.training.mirror.sending import mirrored
-
-__all__ = ["mirrored"]
