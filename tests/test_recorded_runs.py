@@ -110,7 +110,9 @@ def test_all_that_is_wrong_with_recorded_runs_is_said_at_once(run, tmp_path):
 def test_the_runs_of_the_repository_can_be_shown():
     """Whatever lies in docs/runs is whole, small, and tells the commit that made it."""
     root = Path(__file__).parents[1] / "docs" / "runs"
-    for found in runs.recorded(root):
+    shown = runs.recorded(root)
+    assert {found.folder.name for found in shown} >= {"staged", "plain", "scratch"}
+    for found in shown:
         assert re.fullmatch(r"[0-9a-f]{7,40}", found.commit), found.folder
         assert sum(path.stat().st_size for path in found.folder.iterdir()) < 3_000_000, found.folder
         assert found.minutes > 0 and runs.decision_rows(found.start, found.metrics, found.evaluation)
