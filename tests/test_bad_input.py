@@ -406,6 +406,13 @@ def test_a_config_names_what_no_system_has_a_name_so_long_for():
     assert all(name in str(told.value) for name in ("resume is", "start_from: there is no", "no corpus.json"))
 
 
+def test_half_a_character_is_no_text():
+    assert parse_json(r'["\ud83d\ude00", "\\ud83d"]') == ["\U0001f600", r"\ud83d"]
+    for text in (r'{"id": "\ud800"}', rb'["\udc41"]'):
+        with pytest.raises(ValueError, match="half of a character"):
+            parse_json(text)
+
+
 def test_json_of_any_depth_or_length_is_told(tmp_path):
     for text in ("[" * 100_000, '{"a":' * 100_000, "1" * 10_000):
         with pytest.raises(ValueError):

@@ -34,9 +34,14 @@ YAML_DEPTH = 50
 def parse_json(text: str | bytes) -> Any:
     """What JSON says. Raises `ValueError` for all that is none."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if ("\\u" if isinstance(text, str) else b"\\u") in text:
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError("it has half of a character, a surrogate, which no file can hold") from None
+    return found
 
 
 def read_json(path: Path) -> Any:
