@@ -24,6 +24,7 @@ from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.corpus.manifest import read_manifest
 from tts_lab.corpus.plain import YAML_BYTES, parse_json, parse_yaml, read_yaml, typed
 from tts_lab.corpus.settings import AudioSettings
+from tts_lab.diagnosis import diagnose
 from tts_lab.errors import UserError
 from tts_lab.evaluation.evaluation import Evaluation
 from tts_lab.training.columns import read_metrics
@@ -32,6 +33,7 @@ from tts_lab.training.record import stretches_of
 from tts_lab.voice_json import read_voice_json
 from tts_lab.voices.checkpoints import read_checkpoint
 from tts_lab.voices.onnxfile import Session, read_graph
+from tts_lab.voices.sizes import misfits
 from tts_lab.voices.unpickling import load_safely
 
 FEW = settings(
@@ -336,6 +338,35 @@ def test_weights_of_any_size_that_are_not_there_are_refused(tmp_path, capsys, li
     assert "the weight 'enc_p.w' has the shape [2147483648, 2147483648] and other numbers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, None),
+        ({"resblock_dilation_sizes": ((1,), (2, 6), (3, 12))}, "do not have 2 layers"),
+        ({"resblock": "1"}, "do not have 3 layers"),
+        ({"upsample_initial_channel": 4}, "fewer channels than it halves"),
+        ({"n_heads": 0}, "0 heads for 192 channels"),
+        ({"n_heads": 5}, "5 heads for 192 channels"),
+    ],
+)
+def test_sizes_that_no_decoder_or_encoder_can_have_are_told(change, told):
+    sound = dict(upsample_rates=(8, 8, 4), use_sdp=True, resblock_dilation_sizes=((1, 2), (2, 6), (3, 12)))
+    sound |= dict(resblock="2", upsample_initial_channel=256, n_heads=2, hidden_channels=192)
+    problems = misfits(sound | change)
+    assert (told in problems[0] and len(problems) == 1) if told else problems == []
+
+
+def test_a_voice_whose_nodes_lack_an_end_or_whose_names_are_no_text_is_refused(tmp_path):
+    path = voice(tmp_path / "a.onnx", helper.make_node("Gather", [], ["output"]))
+    with pytest.raises(UserError, match="'Gather' '' lacks an end"):
+        read_graph(path)
+    tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "weight_x")
+    path = voice(tmp_path / "b.onnx", helper.make_node("Relu", ["input"], ["output"]), tensors=[tensor])
+    path.write_bytes(path.read_bytes().replace(b"weight_x", b"weight_\xff"))
+    with pytest.raises(UserError, match="names that are no text|not a readable ONNX file"):
+        read_graph(path)
+
+
 def test_a_voice_that_loops_or_asks_for_all_memory_is_refused(tmp_path):
     condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
     body = helper.make_graph([helper.make_node("Identity", ["c"], ["d"])], "b",
@@ -459,3 +490,9 @@ def test_any_text_is_yaml_or_a_value_error(text):
         parse_yaml(text)
     except ValueError:
         pass
+
+
+def test_a_diagnosis_does_not_reckon_with_a_setting_that_is_no_number(tmp_path):
+    (tmp_path / "config.yaml").write_text("neuron_cores: many\ncheckpoint_every: [often]\nmax_steps: {}\n")
+    (tmp_path / "metrics.csv").write_text("step,mel,device_bytes\n" + "".join(f"{n},1,17e9\n" for n in range(30)))
+    assert any("15.8 of 16 GiB of device memory" in line for one in diagnose(tmp_path) for line in one.found)

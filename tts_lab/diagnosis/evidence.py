@@ -18,6 +18,8 @@ from tts_lab.training.columns import read_metrics
 
 LOG_BYTES = 4_000_000
 """Of a log, the end that is read: what ended a run stands there."""
+NUMBERS = ("checkpoint_every", "log_every", "max_steps", "neuron_cores")
+"""Settings that are reckoned with; what is no number there is left out."""
 
 
 @dataclass
@@ -101,9 +103,14 @@ def read_end(path: Path) -> str:
 
 def _config(run: Path) -> dict[str, Any]:
     try:
-        return read_yaml(run / "config.yaml")
+        settings = read_yaml(run / "config.yaml")
     except UserError:  # a diagnosis goes by what there is
         return {}
+    return {name: value for name, value in settings.items() if name not in NUMBERS or _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _corpus(run: Path) -> Corpus | None:

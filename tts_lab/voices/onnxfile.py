@@ -15,6 +15,8 @@ from tts_lab.errors import UserError
 
 NO_LOOPS = ("If", "Loop", "Scan", "SequenceMap")
 """Operators with a graph inside, which no Piper voice has: each may run for ever."""
+OF_TWO = ("Conv", "ConvTranspose", "Gather", "Sub", "Mul")
+"""Operators by whose second input a voice is read."""
 MOST_BYTES = 4 << 30
 """Memory that the tensors of running voices may take; a long sentence of a voice of high quality takes an eighth."""
 MOST_SECONDS = 120.0
@@ -46,6 +48,15 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if strange or model.functions:
         what = ", ".join(sorted(strange)) or model.functions[0].name
         raise UserError(f"{path} is refused: it holds {what[:200]!r}, and a Piper voice is of plain operators only.")
+    for node in model.graph.node:
+        if not node.output or (node.op_type in OF_TWO and len(node.input) < 2):
+            raise UserError(
+                f"{path} is damaged: its {node.op_type[:60]!r} {node.name[:60]!r} lacks an end. Fetch it again."
+            )
+    parts = [tensor.name for tensor in model.graph.initializer]
+    parts += [part for node in model.graph.node for part in (node.op_type, *node.input, *node.output)]
+    if any(isinstance(part, bytes) for part in parts):  # as protobuf hands over what is no text
+        raise UserError(f"{path} is damaged: it holds names that are no text. Fetch it again.")
     return model
 
 

@@ -114,6 +114,13 @@ def misfits(found: dict[str, Any]) -> list[str]:
     widest = max((dilation for block in found["resblock_dilation_sizes"] for dilation in block), default=1)
     if not 1 <= widest <= WIDEST:
         problems.append(f"its decoder looks {widest} samples apart, at most {WIDEST}")
+    deep = 3 if found["resblock"] == "1" else 2
+    if any(len(block) != deep for block in found["resblock_dilation_sizes"]):
+        problems.append(f"its decoder's residual blocks do not have {deep} layers each")
+    if found["upsample_initial_channel"] < 2 ** len(found["upsample_rates"]):
+        problems.append("its decoder has fewer channels than it halves")
+    if found["n_heads"] < 1 or found["hidden_channels"] % found["n_heads"]:
+        problems.append(f"its text encoder has {found['n_heads']} heads for {found['hidden_channels']} channels")
     return problems
 
 
