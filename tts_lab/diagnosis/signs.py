@@ -6,11 +6,12 @@ The limits are this project's own judgement, set so that its recorded good runs 
 import numpy as np
 
 from tts_lab.diagnosis.evidence import Evidence
+from tts_lab.errors import UserError
 from tts_lab.evaluation.advice import curve
 from tts_lab.evaluation.choice import failings, limits
 from tts_lab.evaluation.discrimination import discrimination
 from tts_lab.evaluation.evaluation import steps
-from tts_lab.frontend import coverage
+from tts_lab.frontend import Frontend, coverage
 
 LOSSES = ("loss_g", "loss_d", "mel", "kl", "duration", "grad_norm_g", "grad_norm_d", "val_mel", "val_kl")
 FEWEST = 20
@@ -134,7 +135,11 @@ def buzzes(e: Evidence) -> str | None:
 def mispronounces(e: Evidence) -> str | None:
     if e.corpus is None:
         return None
-    found = coverage(e.corpus.symbol_counts(), e.corpus.frontend["phoneme_id_map"])
+    try:
+        known = Frontend.from_dict(e.corpus.frontend).phoneme_id_map
+    except UserError:
+        return None
+    found = coverage(e.corpus.symbol_counts(), known)
     return found.sentence("the id map") if found.unknown else None
 
 
@@ -161,7 +166,8 @@ def unbalanced(e: Evidence) -> str | None:
 
 def little_data(e: Evidence) -> str | None:
     minutes = sum(e.train_seconds.values()) / 60
-    few = float(e.corpus.settings.get("few_minutes", 5)) if e.corpus else 0
+    few = e.corpus.settings.get("few_minutes", 5) if e.corpus else 0
+    few = few if isinstance(few, int | float) else 5
     return f"the training clips are {minutes:.1f} minutes in all" if 0 < minutes < few else None
 
 
