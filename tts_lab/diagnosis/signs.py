@@ -133,11 +133,8 @@ def buzzes(e: Evidence) -> str | None:
 
 
 def mispronounces(e: Evidence) -> str | None:
-    if e.corpus is None:
-        return None
-    try:
-        known = Frontend.from_dict(e.corpus.frontend).phoneme_id_map
-    except UserError:
+    known = e.corpus.frontend.get("phoneme_id_map") if e.corpus else None
+    if not isinstance(known, dict):
         return None
     found = coverage(e.corpus.symbol_counts(), known)
     return found.sentence("the id map") if found.unknown else None
