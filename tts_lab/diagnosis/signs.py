@@ -6,12 +6,11 @@ The limits are this project's own judgement, set so that its recorded good runs 
 import numpy as np
 
 from tts_lab.diagnosis.evidence import Evidence
-from tts_lab.errors import UserError
 from tts_lab.evaluation.advice import curve
 from tts_lab.evaluation.choice import failings, limits
 from tts_lab.evaluation.discrimination import discrimination
 from tts_lab.evaluation.evaluation import steps
-from tts_lab.frontend import Frontend, coverage
+from tts_lab.frontend import coverage
 
 LOSSES = ("loss_g", "loss_d", "mel", "kl", "duration", "grad_norm_g", "grad_norm_d", "val_mel", "val_kl")
 FEWEST = 20
