@@ -4,7 +4,6 @@ Started by `benchmarks.fuzz.__main__` as `python -m benchmarks.fuzz.cage KIND SE
 it answers with a line before and a line after each case. A case that hangs or kills it is seen by who started it.
 """
 
-import importlib
 import json
 import os
 import random
@@ -60,7 +59,6 @@ def main() -> None:
     os.dup2(silence, 2)
     warnings.simplefilter("ignore")
     shutil.copytree(sys.argv[6], scratch, dirs_exist_ok=True)
-    importlib.import_module("tts_lab.voices.start")  # not in a case: numba tries whether it can write its cache
     os.chdir(scratch)
     cases = list(healthy.cases(Path()))
     for case in cases:  # what is only imported and made the first time is nobody's fault

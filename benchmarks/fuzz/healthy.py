@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SAMPLES = Path("data_samples")
+AGAIN = "again"
+"""The folder of a case into which its readers write."""
 
 
 def make(kind: str, folder: Path) -> None:
@@ -19,7 +21,7 @@ def make(kind: str, folder: Path) -> None:
 def to_spoil(kind: str, case: Path) -> list[Path]:
     """Which files of a case are spoilt, by turns."""
     found = [path for pattern in SPOILT[kind] for path in sorted(case.rglob(pattern))]
-    return [path for path in found if path.is_file() and "again" not in path.parts]  # where readers write
+    return [path for path in found if path.is_file() and AGAIN not in path.parts]
 
 
 SPOILT = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fuzz.healthy import AGAIN
 from tts_lab.errors import UserError
 
 
@@ -114,6 +115,7 @@ def _checkpoints(case: Path, changed: Path) -> tuple[int, int]:
 
 
 def _configs(case: Path, changed: Path) -> tuple[int, int]:
+    import tts_lab.voices.start  # noqa: F401  which some configs bring: numba then tries whether it can write its cache
     from tts_lab.training.config import TrainConfig
     from tts_lab.training.flags import check_config
 
@@ -124,7 +126,7 @@ def _configs(case: Path, changed: Path) -> tuple[int, int]:
     except SystemExit as error:  # the parser has said what is wrong, as it does of flags
         raise UserError("the parser of the command refuses it") from error
     parsed.pop("config")
-    TrainConfig(**parsed).save(case / "again" / "config.yaml")
+    TrainConfig(**parsed).save(case / AGAIN / "config.yaml")
     return 1, 0
 
 
@@ -152,7 +154,7 @@ def _corpora(case: Path, changed: Path) -> tuple[int, int]:
             kept += 1
         except UserError:
             aside += 1
-    corpus.folder = case / "again"
+    corpus.folder = case / AGAIN
     corpus.save(list(corpus.stream()))
     assert Corpus.load(corpus.folder).fingerprint == corpus.fingerprint
     return kept, aside

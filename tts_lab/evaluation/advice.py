@@ -133,22 +133,20 @@ class _Sound:
         self.most_natural = max(self.judged, key=lambda point: point[1])[0] if self.judged else None
 
     def evidence(self) -> list[Evidence]:
+        found = []
+        if self.judged:
+            said = f"{self.naturalness.word}: {self.naturalness}; highest at step {self.most_natural}"
+            found.append(Evidence("validation MOS", f"{said} ({max(v for _, v in self.judged):.2f})"))
         if not self.validated:
-            return [*self._heard(), Evidence("validation mel", "none was logged: lower validate_every")]
+            return [*found, Evidence("validation mel", "none was logged: lower validate_every")]
         said = f"{self.validation.word}: {self.validation}; lowest at step {self.lowest}"
-        found = [*self._heard(), Evidence("validation mel", f"{said} ({min(v for _, v in self.validated):.4f})")]
+        found.append(Evidence("validation mel", f"{said} ({min(v for _, v in self.validated):.4f})"))
         if self.overfits:
             told = (
                 f"the training mel went {self.training.change:+.4f} over the same steps: the clips are learnt by heart"
             )
             found.append(Evidence("overfitting", told))
         return found
-
-    def _heard(self) -> list[Evidence]:
-        if not self.judged:
-            return []
-        said = f"{self.naturalness.word}: {self.naturalness}; highest at step {self.most_natural}"
-        return [Evidence("validation MOS", f"{said} ({max(v for _, v in self.judged):.2f})")]
 
     @property
     def rate_gone(self) -> bool:
