@@ -14,6 +14,7 @@ from tts_lab.training import space
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.data import CorpusData
 from tts_lab.training.module import VitsTraining
+from tts_lab.vits.config import ModelConfig
 
 DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*exited unexpectedly")
 NO_MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|RESOURCE_EXHAUSTED|bad_alloc")
@@ -55,7 +56,8 @@ def failures_told(trainer: L.Trainer, module: VitsTraining, data: CorpusData, la
 def _smaller(config: TrainConfig) -> str:
     """What takes less memory, the cheapest first."""
     if config.batch_size == 1:
-        return f"segment_frames (now {config.segment_frames or 32}) may be less, buckets (now {config.buckets}) more"
+        frames = config.segment_frames or ModelConfig.segment_frames
+        return f"segment_frames (now {frames}) may be less, buckets (now {config.buckets}) more"
     half = config.batch_size // 2
     accumulate = config.accumulate * config.batch_size // half
     return f"The same rows an update take less with batch_size {half} and accumulate {accumulate}"
