@@ -138,6 +138,28 @@ def test_a_dead_process_ends_the_run_in_words_and_the_next_start_resumes(recipe,
     assert load_safely(last)["global_step"] == reached + 2
 
 
+@pytest.mark.slow
+def test_torchrun_asked_to_end_has_all_processes_end_with_one_step_and_the_next_start_goes_on(recipe, two, tmp_path):
+    command = [*ONE_MACHINE, "--", "tests/one_of_several.py", recipe, f"--run={tmp_path}"]
+    running, rows = start(*command), tmp_path / "metrics.csv"
+    try:
+        waited = time.monotonic()
+        while not rows.exists() or len(rows.read_text().splitlines()) < 2:
+            assert running.poll() is None and time.monotonic() - waited < 300, running.communicate()
+            time.sleep(0.02)
+        running.terminate()
+        _, errors = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode != 0
+    assert errors.count("SIGTERM: a checkpoint is written after this step, then the run ends") == 2
+    (step,) = set(re.findall(r"step (\d+): SIGTERM was received", errors))
+    assert load_safely(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == int(step) < 5
+    finish(start(*command))
+    other = state(tmp_path)
+    assert all(torch.equal(other[name], value) for name, value in state(two).items())
+
+
 def test_the_parts_of_a_batch_are_the_whole_one_and_read_no_others_audio(small_corpus, monkeypatch):
     corpus = Corpus.load(small_corpus)
     settings = {"max_steps": 4, "preset": "tiny", "workers": 0}
