@@ -121,7 +121,8 @@ def test_the_cache_is_found_by_fingerprint(joe: Path, tmp_path: Path, monkeypatc
 
     def read(voice: Path, settings: DistillSettings) -> Checkpoint:
         made.append(settings)
-        return Checkpoint(PRESETS["tiny"], {}, {"model_g.x": torch.zeros(1)})
+        state = Synthesizer(PRESETS["tiny"]).state_dict()
+        return Checkpoint(PRESETS["tiny"], {}, {f"model_g.{key}": value for key, value in state.items()})
 
     monkeypatch.setattr(adopting, "read_voice", read)
     first = adopt(joe, tmp_path, steps=0)

@@ -49,6 +49,11 @@ def test_so_is_what_a_gpu_xla_and_the_system_refuse(told, error):
     assert told(raising(error)).startswith("step 7: memory is full (")
 
 
+@pytest.mark.parametrize(("rows", "fewer", "parts"), [(9, 3, 3), (5, 1, 5)])
+def test_the_rows_of_an_update_stay_the_same(rows, fewer, parts, told):
+    assert f"batch_size {fewer} and accumulate {parts}." in told(raising(MemoryError()), batch_size=rows)
+
+
 def test_a_batch_of_one_is_answered_with_shorter_segments(told):
     said = told(raising(MemoryError()), batch_size=1, segment_frames=96)
     assert "segment_frames (now 96)" in said and "batch_size" not in said

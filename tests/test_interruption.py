@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from conftest import own_environment, python
+from jupyter_client.manager import start_new_kernel
 
 from benchmarks.drill import differences
 from tts_lab.corpus.corpus import Corpus
@@ -49,6 +50,20 @@ def straight(small_corpus, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("straight")
     train(TrainConfig(small_corpus, run, **SETTINGS))
     return run
+
+
+@pytest.fixture(scope="module")
+def straight_elsewhere(small_corpus, tmp_path_factory) -> Path:
+    """The same in a process of its own: this one's last bits may be others."""
+    run = tmp_path_factory.mktemp("elsewhere")
+    python("-m", "tts_lab.training", "--config", str(config_file(small_corpus, run)), OMP_NUM_THREADS="1")
+    return run
+
+
+def config_file(corpus: Path, run: Path) -> Path:
+    file = run.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(SETTINGS | {"corpus": str(corpus), "run": str(run)}))
+    return file
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +174,6 @@ def test_a_run_told_to_end_in_every_way_goes_on_as_if_nothing_had_happened(
 
 
 def kill_workers() -> None:
-
     for worker in multiprocessing.active_children():
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
@@ -190,11 +204,9 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def test_a_kill_inside_a_save_or_a_validation_is_made_up_for(small_corpus, tmp_path):
-    """Each start in a process of its own, the undisturbed run's too: this one's last bits may be others."""
-    run, straight = tmp_path / "run", tmp_path / "straight"
-    config = tmp_path / "run.yaml"
-    config.write_text(yaml.safe_dump(SETTINGS | {"corpus": str(small_corpus), "run": str(run)}))
+def test_a_kill_inside_a_save_or_a_validation_is_made_up_for(small_corpus, straight_elsewhere, tmp_path):
+    run = tmp_path / "run"
+    config = config_file(small_corpus, run)
     start = ("-m", "tts_lab.training", "--config", str(config))
 
     def killed(where: str) -> list[Path]:
@@ -212,8 +224,7 @@ def test_a_kill_inside_a_save_or_a_validation_is_made_up_for(small_corpus, tmp_p
     assert not killed("validation"), "what the kill before had left was cleared away"
     assert step_of(newest_checkpoint(run / "checkpoints")) == 6
     python(*start, OMP_NUM_THREADS="1")
-    python(*start, "--run", str(straight), OMP_NUM_THREADS="1")
-    assert differences(straight, run) == []
+    assert differences(straight_elsewhere, run) == []
 
 
 def full(path: Path) -> OSError:
@@ -326,3 +337,36 @@ def test_who_is_asked_for_spot_notices(monkeypatch, tmp_path):
     assert len(warned) == 1 and "spot notices cannot be read from http://127.0.0.1:1" in warned[0]
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert spot.metadata_address() is None
+
+
+@pytest.mark.slow
+def test_a_notebooks_stop_button_ends_its_training_in_words_and_the_cell_run_again_goes_on(
+    small_corpus, straight_elsewhere, tmp_path, monkeypatch
+):  # fmt: skip
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    cell = (
+        "from tts_lab.training.config import TrainConfig\nfrom tts_lab.training.run import train\n"
+        f"train(TrainConfig({str(small_corpus)!r}, {str(tmp_path)!r}, **{SETTINGS | {'workers': 1}}))"
+    )
+    manager, kernel = start_new_kernel(kernel_name="python3", env=own_environment(OMP_NUM_THREADS="1"))
+    said, rows = [], tmp_path / "metrics.csv"
+
+    def press_stop() -> None:
+        while not rows.exists() or len(rows.read_text().splitlines()) < 2:
+            time.sleep(0.02)
+        manager.interrupt_kernel()
+
+    try:
+        threading.Thread(target=press_stop, daemon=True).start()
+        stopped = kernel.execute_interactive(cell, timeout=300, output_hook=said.append)["content"]
+        assert (stopped["status"], stopped["ename"]) == ("error", "StoppedError"), stopped
+        assert "SIGINT was received. The same command goes on from" in stopped["evalue"]
+        assert stopped["traceback"] == [f"StoppedError: {stopped['evalue']}"]  # and nothing above it
+        step = step_of(tmp_path / "checkpoints" / "last.ckpt")
+        assert stopped["evalue"].startswith(f"step {step}: ") and step < SETTINGS["max_steps"]
+        again = kernel.execute_interactive(cell, timeout=300, output_hook=said.append)["content"]
+        assert again["status"] == "ok", again
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert differences(straight_elsewhere, tmp_path) == []

@@ -330,7 +330,8 @@ def test_inspect_knows_pipers_qualities(tmp_path):
 
 
 def inspect_sizes(config: ModelConfig, folder: Path) -> tuple[str, list[str]]:
-    write_checkpoint(Checkpoint(config, {}, {"model_g.x": torch.zeros(1)}), folder / "a.ckpt")
+    state = {f"model_g.{key}": value for key, value in Synthesizer(config).state_dict().items()}
+    write_checkpoint(Checkpoint(config, {}, state), folder / "a.ckpt")
     told = inspect(folder / "a.ckpt")
     return told.quality, told.differs
 

@@ -1,7 +1,7 @@
 """What the folder of a run holds that a diagnosis can go by."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,6 @@ from tts_lab.training.columns import read_metrics
 
 LOG_BYTES = 4_000_000
 """Of a log, the end that is read: what ended a run stands there."""
-NUMBERS = ("checkpoint_every", "log_every", "max_steps", "neuron_cores")
-"""Settings that are reckoned with; what is no number there is left out."""
 
 
 @dataclass
@@ -91,6 +89,12 @@ class Evidence:
         return found
 
 
+def number(settings: Mapping[str, Any], name: str, default: float = 0) -> float:
+    """A setting that is reckoned with; the default where it is left out or, in a file that anybody wrote, no number."""
+    value = settings.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
 def read_end(path: Path) -> str:
     """The end of a text file, whatever bytes it holds. Raises `UserError` if it cannot be read."""
     try:
@@ -103,14 +107,9 @@ def read_end(path: Path) -> str:
 
 def _config(run: Path) -> dict[str, Any]:
     try:
-        settings = read_yaml(run / "config.yaml")
+        return read_yaml(run / "config.yaml")
     except UserError:  # a diagnosis goes by what there is
         return {}
-    return {name: value for name, value in settings.items() if name not in NUMBERS or _is_number(value)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _corpus(run: Path) -> Corpus | None:

@@ -5,7 +5,7 @@ The limits are this project's own judgement, set so that its recorded good runs 
 
 import numpy as np
 
-from tts_lab.diagnosis.evidence import Evidence
+from tts_lab.diagnosis.evidence import Evidence, number
 from tts_lab.evaluation.advice import curve
 from tts_lab.evaluation.choice import failings, limits
 from tts_lab.evaluation.discrimination import discrimination
@@ -67,7 +67,7 @@ def bad_judge(e: Evidence) -> str | None:
 
 
 def rate_gone(e: Evidence) -> str | None:
-    end = e.config.get("max_steps")
+    end = number(e.config, "max_steps")
     return e.advised("learning rate") if end and e.step < 0.9 * end else None  # near its end it is meant to be
 
 
@@ -162,8 +162,7 @@ def unbalanced(e: Evidence) -> str | None:
 
 def little_data(e: Evidence) -> str | None:
     minutes = sum(e.train_seconds.values()) / 60
-    few = e.corpus.settings.get("few_minutes", 5) if e.corpus else 0
-    few = few if isinstance(few, int | float) else 5
+    few = number(e.corpus.settings, "few_minutes", 5) if e.corpus else 0
     return f"the training clips are {minutes:.1f} minutes in all" if 0 < minutes < few else None
 
 
@@ -177,8 +176,8 @@ def much_quarantined(e: Evidence) -> str | None:
 
 
 def unsaved(e: Evidence) -> str | None:
-    every = e.config.get("checkpoint_every")
-    if not every or e.checkpoints or e.step < every + e.config.get("log_every", 10):
+    every = number(e.config, "checkpoint_every")
+    if not every or e.checkpoints or e.step < every + number(e.config, "log_every", 10):
         return None
     return f"{e.step} steps are logged and no checkpoint is there; checkpoint_every is {every}"
 
@@ -208,7 +207,7 @@ def ecc(e: Evidence) -> str | None:
 
 
 def device_full(e: Evidence) -> str | None:
-    used, limit = e.values("device_bytes"), CORE_BYTES * (e.config.get("neuron_cores") or 1)
+    used, limit = e.values("device_bytes"), CORE_BYTES * (number(e.config, "neuron_cores") or 1)
     if not len(used) or used.max() < 0.9 * limit:
         return None
     return f"{used.max() / 2**30:.1f} of {limit / 2**30:.0f} GiB of device memory are in use"

@@ -41,7 +41,7 @@ class Troubles:
         machine does something else gets slower too.
         """
         found = diagnose(what)
-        told = found if isinstance(what, Path) else found[:1]
+        told = found if isinstance(what, Path) and what.is_dir() else found[:1]
         this = next((one for one in told if one.name == name), None)
         if this is None:
             raise UserError(f"{name}: recognised as {', '.join(one.name for one in found) or 'nothing'}.")

@@ -188,7 +188,7 @@ class TrainConfig:
         required = (field.name for field in fields(self) if field.default is not None)
         if empty := [name for name in required if getattr(self, name) is None]:
             raise UserError(f"this configuration cannot run: {', '.join(empty)} may not be null; leave it out")
-        self.voice_cache = Path(self.voice_cache)
+        self.corpus, self.run, self.voice_cache = map(Path, (self.corpus, self.run, self.voice_cache))
         self.stages = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.stages]  # of a file
         problems = conflicts(self.precision, self.stochastic_rounding, self.compiler_flags, self.compile_cache)
         positive = ("batch_size", "accumulate", "buckets", "validate_every", "sample_every", "checkpoint_every",

@@ -58,6 +58,6 @@ def _smaller(config: TrainConfig) -> str:
     if config.batch_size == 1:
         frames = config.segment_frames or ModelConfig.segment_frames
         return f"segment_frames (now {frames}) may be less, buckets (now {config.buckets}) more"
-    half = config.batch_size // 2
-    accumulate = config.accumulate * config.batch_size // half
-    return f"The same rows an update take less with batch_size {half} and accumulate {accumulate}"
+    parts = next(parts for parts in range(2, config.batch_size + 1) if config.batch_size % parts == 0)
+    fewer, accumulate = config.batch_size // parts, config.accumulate * parts
+    return f"The same rows an update take less with batch_size {fewer} and accumulate {accumulate}"

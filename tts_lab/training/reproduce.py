@@ -86,7 +86,6 @@ def reproduce(path: Path) -> Reproduced:
         raise UserError(f"{path} is not a bad step: a run writes bad-STEP.pt into its folder when one occurs")
     try:
         header = checkpoint_of(content, path)
-        header.check_sizes(path)
         with _threads(min(content["threads"], MOST_THREADS)):
             return _again(content, header)
     except Exception as error:  # anything may be in a file

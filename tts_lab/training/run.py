@@ -105,8 +105,6 @@ def _train(
     content = load_safely(resume) if resume else {}
     at = {name: content[name] for name in ("global_step", "stage") if name in content}
     source = checkpoint_of(content, resume) if resume else _source(start, config, processes)
-    if resume:
-        source.check_sizes(resume)
     del content  # weights and optimizers, which Lightning reads for itself
     header = voice_header(config, corpus, source)
     if resume:  # its start is known to it, and no longer needed

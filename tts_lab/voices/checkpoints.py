@@ -43,13 +43,6 @@ class Checkpoint:
         """The tensors under ``prefix`` (such as ``model_g.``), with it taken off."""
         return {key.removeprefix(prefix): value for key, value in self.state_dict.items() if key.startswith(prefix)}
 
-    def check_sizes(self, path: Path | str) -> None:
-        """Raise `UserError` if the generator is not of the sizes of ``model``: a model is built from these first, and
-        they may ask for more memory than there is."""
-        shapes = {name: tuple(value.shape) for name, value in self.part("model_g.").items()}
-        if wrong := contradictions(self.model, shapes):
-            raise UserError(f"{path} does not hold the generator its own header describes: {'; '.join(wrong[:3])}")
-
     def header(self) -> dict[str, Any]:
         """All but the tensors, in plain types: stored beside the state dict under ``tts_lab``."""
         return {
@@ -72,7 +65,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of ours, or one that a trainer of Piper's wrote.
 
     Raises:
-        UserError: no such file, not a checkpoint, cut short, or it holds objects that only unpickling could read.
+        UserError: no such file, not a checkpoint, cut short, it holds objects that only unpickling could read, or its
+            header and its tensors differ in the generator's sizes.
     """
     return checkpoint_of(load_safely(path), path)
 
@@ -97,6 +91,10 @@ def checkpoint_of(content: Any, path: Path | str) -> Checkpoint:
     )  # fmt: skip
     if found.frontend:
         Frontend.from_dict(found.frontend)
+    # A model is built from the header's sizes first, and these may ask for more memory than there is.
+    shapes = {name: tuple(value.shape) for name, value in found.part("model_g.").items()}
+    if wrong := contradictions(found.model, shapes):
+        raise UserError(f"{path} does not hold the generator its own header describes: {'; '.join(wrong[:3])}")
     return found
 
 

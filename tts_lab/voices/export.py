@@ -98,7 +98,6 @@ def export(
 
 def load_generator(checkpoint: Checkpoint, path: Path) -> Synthesizer:
     """The generator of a checkpoint, ready to speak. Raises UserError where parts are missing."""
-    checkpoint.check_sizes(path)
     model = Synthesizer(checkpoint.model)
     try:
         model.load_state_dict(checkpoint.part("model_g."))

@@ -155,7 +155,7 @@ def inspect(path: Path | str, corpus: Path | None = None) -> Inspection:
         discriminators=any(key.startswith("model_d.") for key in found.state_dict),
         posterior=_posterior(found, start.kind),
         provenance=found.provenance,
-        fit=_fit(found, Corpus.load(corpus), start.kind, path) if corpus else None,
+        fit=_fit(found, Corpus.load(corpus), start.kind) if corpus else None,
     )
 
 
@@ -211,8 +211,7 @@ class _Whole(nn.Module):
         self.model_g, self.model_d = Synthesizer(model), Discriminators(model.discriminator_divisor)
 
 
-def _fit(found: Checkpoint, corpus: Corpus, kind: str, path: Path) -> Fit:
-    found.check_sizes(path)
+def _fit(found: Checkpoint, corpus: Corpus, kind: str) -> Fit:
     model, problems = model_sizes(None, found.model, corpus), []
     if corpus.sample_rate != model.sample_rate:
         problems.append(

@@ -70,9 +70,7 @@ def read_start(start: Start, cache: Path | None, posterior_steps: int | None = N
         UserError: it cannot be read, or the voice be adopted.
     """
     if start.kind != "voice":
-        found = read_checkpoint(start.file)
-        found.check_sizes(start.file)
-        return found
+        return read_checkpoint(start.file)
     voice = find_voice(start.file)
     if cache is None:
         return read_voice(voice, DistillSettings(steps=0))
