@@ -65,6 +65,13 @@ def adopted_joe(joe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return adopt(joe, tmp_path_factory.mktemp("adopted"), steps=0)
 
 
+def generator_state(config):
+    """An untrained generator's parameters, under the names that checkpoints use."""
+    from tts_lab.vits.synthesizer import Synthesizer
+
+    return {f"model_g.{key}": value for key, value in Synthesizer(config).state_dict().items()}
+
+
 @pytest.fixture(scope="session")
 def two_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a tiny untrained voice with two speakers, ada and bob."""
@@ -72,12 +79,11 @@ def two_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from tts_lab.frontend import Frontend
     from tts_lab.vits.config import PRESETS, ModelConfig
-    from tts_lab.vits.synthesizer import Synthesizer
     from tts_lab.voices.checkpoints import Checkpoint, write_checkpoint
 
     torch.manual_seed(7)
     config = ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"speakers": 2, "speaker_channels": 8})
-    state = {f"model_g.{key}": value for key, value in Synthesizer(config).state_dict().items()}
+    state = generator_state(config)
     for value in state.values():  # VITS starts many tensors at zero, and zeros would hide a mistake
         if not value.any():
             value.normal_(0, 0.1)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import generator_state
 from onnx import TensorProto, helper
 from piper.train.vits.mel_processing import mel_spectrogram_torch
 from piper.train.vits.models import SynthesizerTrn
@@ -121,8 +122,7 @@ def test_the_cache_is_found_by_fingerprint(joe: Path, tmp_path: Path, monkeypatc
 
     def read(voice: Path, settings: DistillSettings) -> Checkpoint:
         made.append(settings)
-        state = Synthesizer(PRESETS["tiny"]).state_dict()
-        return Checkpoint(PRESETS["tiny"], {}, {f"model_g.{key}": value for key, value in state.items()})
+        return Checkpoint(PRESETS["tiny"], {}, generator_state(PRESETS["tiny"]))
 
     monkeypatch.setattr(adopting, "read_voice", read)
     first = adopt(joe, tmp_path, steps=0)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import generator_state
 
 from tts_lab.cli import main
 from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.vits.config import PRESETS, ModelConfig
-from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.averaging import average, digest, last_checkpoints
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.export import export
@@ -88,7 +88,7 @@ def test_the_command_writes_what_speaks_and_is_exported(run: Path, tmp_path: Pat
 def test_every_reason_against_a_mean_is_told_at_once(run: Path, two_speakers: Path, tmp_path: Path, capsys) -> None:
     first, taken = run / "checkpoints" / "step-100.ckpt", read_checkpoint(two_speakers)
     sizes = ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"hidden_channels": 48})
-    state = {f"model_g.{key}": value for key, value in Synthesizer(sizes).state_dict().items()}
+    state = generator_state(sizes)
     write_checkpoint(Checkpoint(sizes, Frontend("de").to_dict(), state), tmp_path / "other.ckpt")
     spoilt = {key: value.clone() for key, value in taken.state_dict.items()}
     name = next(key for key in spoilt if key.endswith("weight_v"))
@@ -98,9 +98,9 @@ def test_every_reason_against_a_mean_is_told_at_once(run: Path, two_speakers: Pa
     with pytest.raises(UserError) as refused:
         average([first, tmp_path / "other.ckpt", tmp_path / "spoilt.ckpt"], tmp_path / "out.ckpt")
     told = str(refused.value)
-    spoilt = f"not finite, in {name.removeprefix('model_g.')}"
+    not_finite = f"not finite, in {name.removeprefix('model_g.')}"
     for part in ("other.ckpt is of another size", "hidden_channels is 48, not 32", "another front end", "espeak_voice",
-                 "has the speakers []", "enc_q.proj.bias", spoilt):  # fmt: skip
+                 "has the speakers []", "enc_q.proj.bias", not_finite):  # fmt: skip
         assert part in told, part
     assert not (tmp_path / "out.ckpt").exists()
     with pytest.raises(UserError, match="two checkpoints or more"):

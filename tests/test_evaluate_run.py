@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from conftest import generator_state
 
 from tts_lab.analysis.words import plain_words
 from tts_lab.cli import main
@@ -21,7 +22,6 @@ from tts_lab.evaluation import run as listening
 from tts_lab.evaluation.evaluation import Evaluation
 from tts_lab.evaluation.run import choose_clips, evaluate_run, find_corpus, find_voices, what_is_said
 from tts_lab.vits.config import PRESETS
-from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.averaging import average
 from tts_lab.voices.checkpoints import Checkpoint, write_checkpoint
 
@@ -34,7 +34,7 @@ def run(small_corpus: Path, tmp_path: Path) -> Path:
     kept, frontend = tmp_path / "run" / "checkpoints", Corpus.load(small_corpus).frontend
     for step in (10, 20):
         torch.manual_seed(step)
-        state = {f"model_g.{key}": value for key, value in Synthesizer(PRESETS["tiny"]).state_dict().items()}
+        state = generator_state(PRESETS["tiny"])
         voice = Checkpoint(PRESETS["tiny"], frontend, state, step=step)
         write_checkpoint(voice, kept / f"step-{step}.ckpt")
     write_checkpoint(voice, kept / "last.ckpt")

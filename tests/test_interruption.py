@@ -349,7 +349,7 @@ def test_a_notebooks_stop_button_ends_its_training_in_words_and_the_cell_run_aga
         f"train(TrainConfig({str(small_corpus)!r}, {str(tmp_path)!r}, **{SETTINGS | {'workers': 1}}))"
     )
     manager, kernel = start_new_kernel(kernel_name="python3", env=own_environment(OMP_NUM_THREADS="1"))
-    said, rows = [], tmp_path / "metrics.csv"
+    rows = tmp_path / "metrics.csv"
 
     def press_stop() -> None:
         while not rows.exists() or len(rows.read_text().splitlines()) < 2:
@@ -358,13 +358,13 @@ def test_a_notebooks_stop_button_ends_its_training_in_words_and_the_cell_run_aga
 
     try:
         threading.Thread(target=press_stop, daemon=True).start()
-        stopped = kernel.execute_interactive(cell, timeout=300, output_hook=said.append)["content"]
+        stopped = kernel.execute_interactive(cell, timeout=300)["content"]
         assert (stopped["status"], stopped["ename"]) == ("error", "StoppedError"), stopped
         assert "SIGINT was received. The same command goes on from" in stopped["evalue"]
         assert stopped["traceback"] == [f"StoppedError: {stopped['evalue']}"]  # and nothing above it
         step = step_of(tmp_path / "checkpoints" / "last.ckpt")
         assert stopped["evalue"].startswith(f"step {step}: ") and step < SETTINGS["max_steps"]
-        again = kernel.execute_interactive(cell, timeout=300, output_hook=said.append)["content"]
+        again = kernel.execute_interactive(cell, timeout=300)["content"]
         assert again["status"] == "ok", again
     finally:
         kernel.stop_channels()

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +39,14 @@ ONE_MACHINE = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
 def start(*arguments: str) -> subprocess.Popen:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, *arguments], env=BASE, **pipes)
+
+
+def wait(running: subprocess.Popen, there: Callable[[], bool]) -> None:
+    """Until something is there, while it runs."""
+    began = time.monotonic()
+    while not there():
+        assert running.poll() is None and time.monotonic() - began < 300, running.communicate()
+        time.sleep(0.02)
 
 
 def finish(*running: subprocess.Popen) -> list[str]:
@@ -120,10 +129,7 @@ def test_a_dead_process_ends_the_run_in_words_and_the_next_start_resumes(recipe,
     command = [*ONE_MACHINE, "-m", "--", "tts_lab.training", recipe, f"--run={tmp_path}", "--checkpoint-every=2"]
     running, last = start(*command, "--max_steps=100000"), tmp_path / "checkpoints" / "last.ckpt"
     try:
-        waited = time.monotonic()
-        while not last.exists():
-            assert running.poll() is None and time.monotonic() - waited < 300, running.communicate()
-            time.sleep(0.2)
+        wait(running, last.exists)
         launch.lose(running, rank=1)
         began = time.monotonic()
         _, errors = running.communicate(timeout=60)
@@ -143,10 +149,7 @@ def test_torchrun_asked_to_end_has_all_processes_end_with_one_step_and_the_next_
     command = [*ONE_MACHINE, "--", "tests/one_of_several.py", recipe, f"--run={tmp_path}"]
     running, rows = start(*command), tmp_path / "metrics.csv"
     try:
-        waited = time.monotonic()
-        while not rows.exists() or len(rows.read_text().splitlines()) < 2:
-            assert running.poll() is None and time.monotonic() - waited < 300, running.communicate()
-            time.sleep(0.02)
+        wait(running, lambda: rows.exists() and len(rows.read_text().splitlines()) > 1)
         running.terminate()
         _, errors = running.communicate(timeout=60)
     finally:

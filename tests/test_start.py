@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import generator_state
 from torch import nn
 
 from tts_lab.cli import main
@@ -330,8 +331,7 @@ def test_inspect_knows_pipers_qualities(tmp_path):
 
 
 def inspect_sizes(config: ModelConfig, folder: Path) -> tuple[str, list[str]]:
-    state = {f"model_g.{key}": value for key, value in Synthesizer(config).state_dict().items()}
-    write_checkpoint(Checkpoint(config, {}, state), folder / "a.ckpt")
+    write_checkpoint(Checkpoint(config, {}, generator_state(config)), folder / "a.ckpt")
     told = inspect(folder / "a.ckpt")
     return told.quality, told.differs
 
