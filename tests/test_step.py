@@ -179,7 +179,7 @@ def test_longer_segments_are_for_the_mel_loss_alone(corpus):
     batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, header.model, np.random.default_rng(0))
     heard = []
     module.model_d.register_forward_pre_hook(lambda _, audios: heard.extend(audio.shape[-1] for audio in audios))
-    assert module.model_g(batch).audio.shape[-1] == batch.segment.shape[-1] == 64 * 256
+    assert module.model_g(batch).made.shape[-1] == batch.segment.shape[-1] == 64 * 256
     module.accumulate_gradients(batch)
     assert heard == [32 * 256] * 2
     assert module.model_g.dec.conv_pre.weight.grad.any()

@@ -13,7 +13,7 @@ ALIGNMENT = (  # see tts_lab.analysis.alignment: the recordings' alignments, tha
     "free_diagonality", "free_skipped", "free_stretched", "free_end", "rate_ratio", "duration_correlation",
 )  # fmt: skip
 COLUMNS = (
-    "step", "epoch", "seconds", "loss_g", "loss_d", "mel", "kl", "duration", "adversarial", "feature",
+    "step", "epoch", "seconds", "loss_g", "loss_d", "mel", "source", "kl", "duration", "adversarial", "feature",
     "grad_norm_g", "grad_norm_d", "learning_rate_g", "learning_rate_d", *VALIDATED, HEARD, *ALIGNMENT,
     "steps_per_second", "audio_per_second", "data_wait",  # see tts_lab.training.throughput
     "graphs_compiled", "fallbacks", "steps_traced", "host_seconds", "core_utilization", "device_bytes", "host_bytes",

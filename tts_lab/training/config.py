@@ -50,6 +50,10 @@ class TrainConfig:
 
     preset: Literal["tiny", "x-low", "low", "medium", "high"] | None = None
     """Size of the model; left out, that of what it starts from, or medium."""
+    decoder: Literal["hifigan", "source_filter"] | None = None
+    """What makes audio of the latent; left out, that of what it starts from, or hifigan. source_filter learns a voice
+    in minutes, and begins anew where the start has the other; its checkpoints no longer fit Piper's own trainer, its
+    exported voices speak in Piper all the same."""
     start_from: str | Path = "scratch"
     """scratch, a voice (NAME.onnx, or a name Piper publishes), a checkpoint (ours or Piper's), or a run's folder."""
     start_speaker: str | None = None

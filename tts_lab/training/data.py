@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tts_lab import buckets
+from tts_lab.acoustics import PER_FRAME, kept_analysis
 from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.devices.processes import Processes
 from tts_lab.errors import UserError
@@ -55,6 +56,7 @@ def collate(
         segment=torch.zeros(len(rows), 1, model.segment_samples),
         segment_spectrogram=torch.zeros(len(rows), settings.bins, segment),
     )
+    acoustics = []
     for n, (row, text, start) in enumerate(zip(rows, texts, starts, strict=True)):
         clips = [corpus.waveform(utterance) for utterance in row]
         audio = torch.from_numpy(np.concatenate([clip[: len(clip) // hop * hop] for clip in clips]))
@@ -63,6 +65,12 @@ def collate(
         batch.spectrogram[n, :, : spectrogram.shape[1]] = spectrogram
         batch.segment[n, 0] = audio[start * hop : (start + segment) * hop]
         batch.segment_spectrogram[n] = spectrogram[:, start : start + segment]
+        if model.decoder == "source_filter":
+            analysed = [kept_analysis(clip, settings, corpus.folder / "acoustics") for clip in clips]
+            steps = slice(start * PER_FRAME, (start + segment) * PER_FRAME)
+            acoustics.append(torch.from_numpy(np.concatenate(analysed, 1)[:, steps]).float())
+    if acoustics:
+        batch.acoustics = torch.stack(acoustics)
     if model.speakers > 1:
         batch.speakers = torch.tensor([corpus.speakers[row[0].speaker] for row in rows])
     if processes.world > 1:

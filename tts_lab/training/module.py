@@ -15,13 +15,15 @@ from tts_lab.features import Spectrogram
 from tts_lab.training.stages import Place, stage_of
 from tts_lab.vits import products
 from tts_lab.vits.alignment import maximum_path
-from tts_lab.vits.discriminators import Discriminators
+from tts_lab.vits.discriminators import discriminators_of
 from tts_lab.vits.losses import discriminator_loss, feature_loss, generator_loss, kl_loss
+from tts_lab.vits.source_filter import acoustic_loss, envelopes
 from tts_lab.vits.synthesizer import Batch, Generated, Synthesizer
 from tts_lab.voices.checkpoints import Checkpoint
 
 DISCRIMINATED_FRAMES = 32  # Piper's segment; a longer one is for the mel loss, whose price is small
 MEL_WEIGHT = 45.0  # of the reconstruction loss (HiFi-GAN, equation 5; VITS, section 3.1)
+PICTURE_WEIGHT = 6.0  # of the one discriminator of pictures, which stands for the six of audio
 
 
 class VitsTraining(L.LightningModule):
@@ -48,7 +50,8 @@ class VitsTraining(L.LightningModule):
         self.measured: dict[str, Tensor] = {}  # by the last step; where it is computed, not read
         self.let_go()
         self.model_g = Synthesizer(header.model)
-        self.model_d = Discriminators(header.model.discriminator_divisor, header.model.discriminator_gain)
+        self.model_d = discriminators_of(header.model)
+        self.describes = header.model.decoder == "source_filter"
         products.choose(self, self.config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
         self.frozen = [self._part(name).requires_grad_(False) for name in self.config.freeze]
@@ -141,36 +144,49 @@ class VitsTraining(L.LightningModule):
         with self.hardware.autocast(self.config.precision):
             generated = self.model_g(batch)
             terms = self.reconstruction(generated, batch)
-            loss = MEL_WEIGHT * terms["mel"] + terms["kl"] + terms["duration"]
+            loss = MEL_WEIGHT * (terms["mel"] + terms.get("source", 0)) + terms["kl"] + terms["duration"]
             if not adversarial:
                 (loss * share).backward()
                 return {"loss_g": loss.detach()} | {name: term.detach() for name, term in terms.items()}
 
-            heard = min(DISCRIMINATED_FRAMES * self.header.model.spectrogram.hop_length, batch.segment.shape[-1])
-            waveform = generated.audio[..., :heard].detach().requires_grad_()  # the graph is cut here
-            scores_r, scores_g, features_r, features_g = self.model_d(batch.segment[..., :heard], waveform)
+            real, made = self.judged(generated, batch)
+            cut = made.detach().requires_grad_()  # the graph is cut here
+            scores_r, scores_g, features_r, features_g = self.model_d(real, cut)
             terms["adversarial"] = generator_loss(scores_g)[0]
             terms["feature"] = feature_loss(features_r, features_g)
             loss_d = discriminator_loss(scores_r, scores_g)
 
-        persuade = terms["adversarial"] + terms["feature"]
-        (pull,) = torch.autograd.grad(persuade * share, waveform, retain_graph=True)
+        persuade = (terms["adversarial"] + terms["feature"]) * (PICTURE_WEIGHT if self.describes else 1)
+        (pull,) = torch.autograd.grad(persuade * share, cut, retain_graph=True)
         (loss_d * share).backward(inputs=[p for p in self.model_d.parameters() if p.requires_grad])
-        torch.autograd.backward([loss * share, generated.audio[..., :heard]], [None, pull])
+        torch.autograd.backward([loss * share, made], [None, pull])
         totals = {"loss_g": (loss + persuade).detach(), "loss_d": loss_d.detach()}
         return totals | {name: term.detach() for name, term in terms.items()}
 
+    def judged(self, generated: Generated, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the discriminators are shown, real and made: the beginning of each segment, or all of its picture."""
+        if self.describes:
+            return envelopes(batch.acoustics, batch.acoustics), envelopes(generated.made, batch.acoustics)
+        heard = min(DISCRIMINATED_FRAMES * self.header.model.spectrogram.hop_length, batch.segment.shape[-1])
+        return batch.segment[..., :heard], generated.made[..., :heard]
+
     def reconstruction(self, generated: Generated, batch: Batch) -> dict[str, Tensor]:
-        """The terms that need no discriminator, each a scalar in float32; ``mel`` is the plain L1 distance."""
+        """The terms that need no discriminator, each a scalar in float32; ``mel`` is the plain L1 distance.
+
+        Of a source-filter decoder it is that of the envelopes, and ``source`` the distance of pitch and voice.
+        """
         with torch.autocast(self.device.type, enabled=False):
-            made = self.spectrogram.mel(self.spectrogram(generated.audio.squeeze(1).float()))
-            real = self.spectrogram.mel(batch.segment_spectrogram)
+            if self.describes:
+                sound = acoustic_loss(generated.made, batch.acoustics)
+            else:
+                made = self.spectrogram.mel(self.spectrogram(generated.made.squeeze(1).float()))
+                sound = {"mel": F.l1_loss(made, self.spectrogram.mel(batch.segment_spectrogram))}
             p = generated.posterior
             kl = kl_loss(p.z_p, p.log_q, p.mean_p, p.log_p, p.mask)
             duration = generated.duration
             if batch.shares is not None:  # rows of other processes are longer or shorter
                 duration, kl = duration * batch.shares[0], kl * batch.shares[1]
-            return {"mel": F.l1_loss(made, real), "kl": kl, "duration": duration}
+            return sound | {"kl": kl, "duration": duration}
 
     def on_validation_epoch_start(self) -> None:
         self.validated: list[dict[str, Tensor]] = []
@@ -182,7 +198,8 @@ class VitsTraining(L.LightningModule):
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of ``reconstruction`` for a batch that is not trained on."""
-        return self.reconstruction(self.model_g(batch), batch)
+        terms = self.reconstruction(self.model_g(batch), batch)
+        return {name: terms[name] for name in ("mel", "kl", "duration")}
 
     def on_validation_epoch_end(self) -> None:
         rows = torch.tensor([[float(value.cpu()) for value in terms.values()] for terms in self.validated])

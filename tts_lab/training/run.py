@@ -254,7 +254,7 @@ def _changes(config: TrainConfig) -> list[str]:
 def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
     """What the run's checkpoints will say about the voice."""
     model = model_sizes(config.preset, source.model if source else None, corpus)
-    names = ("segment_frames", "discriminator_divisor", "discriminator_gain")
+    names = ("decoder", "segment_frames", "discriminator_divisor", "discriminator_gain")
     model = replace(model, **{name: value for name in names if (value := getattr(config, name))})
     provenance = {
         "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},

@@ -1,7 +1,7 @@
 """The sizes of a voice model, and the presets that Piper's qualities name."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from tts_lab.corpus.plain import typed
 from tts_lab.errors import UserError
@@ -39,6 +39,9 @@ class ModelConfig:
     """Kernel of the feed-forward layers."""
     dropout: float = 0.1
     """Dropout of the text encoder."""
+    decoder: Literal["hifigan", "source_filter"] = "hifigan"
+    """What makes audio of z. hifigan: Piper's, all of it learnt; source_filter: pulses and noise through predicted
+    filters (``tts_lab.vits.source_filter``), as wide as ``hidden_channels``; the five fields below are not its."""
     resblock: str = "2"
     """Residual block of the decoder: "1" (HiFi-GAN v1, high quality) or "2"."""
     resblock_kernel_sizes: Sizes = (3, 5, 7)

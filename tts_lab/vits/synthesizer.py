@@ -9,6 +9,7 @@ from torch import Tensor
 from tts_lab.vits import alignment
 from tts_lab.vits.config import ModelConfig
 from tts_lab.vits.layers import make_static, normalise_together
+from tts_lab.vits.source_filter import SourceFilter
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Batch:
     """Alignment ``(B, F, T)`` where it is known before the pass; the pass searches it where it is not."""
     speakers: Tensor | None = None
     """Speaker ids ``(B,)`` for a multi-speaker model."""
+    acoustics: Tensor | None = None
+    """WORLD's analysis of each segment ``(B, 1 + 2 * BANDS, S * PER_FRAME)``, for a source-filter decoder."""
     shares: Tensor | None = None
     """Of all processes' phonemes and frames, the part in this batch times their number ``(2,)``; none where it is all.
     A loss per phoneme or frame, times it, has the mean over processes that the undivided batch would have."""
@@ -56,8 +59,8 @@ class Posterior:
 class Generated:
     """A pass of the generator."""
 
-    audio: Tensor
-    """Decoded segments ``(B, 1, S * hop)``."""
+    made: Tensor
+    """Decoded segments ``(B, 1, S * hop)``; of a source-filter decoder their acoustics (``SourceFilter.describe``)."""
     duration: Tensor
     """Duration loss, a scalar; zero when the duration predictor is frozen."""
     path: Tensor
@@ -91,6 +94,8 @@ class Synthesizer(models.SynthesizerTrn):
             self.flow = models.ResidualCouplingBlock(
                 config.inter_channels, *widths, config.flow_layers, config.flows, config.speaker_channels
             )
+        if config.decoder == "source_filter":
+            self.dec = SourceFilter(config.inter_channels, config.hidden_channels, spectrogram, config.speaker_channels)
         self.config = config
         make_static(self)
 
@@ -117,8 +122,9 @@ class Synthesizer(models.SynthesizerTrn):
             picked = torch.arange(z.shape[-1], device=z.device)[None, :, None] == offsets[:, None, :]
             z_segment = z @ picked.to(z)
 
-        audio = self.dec(z_segment, g=speaker)
-        return Generated(audio, duration, path, Posterior(z_p, log_q, mean_p, log_p, mask))
+        decode = self.dec.describe if self.config.decoder == "source_filter" else self.dec
+        made = decode(z_segment, g=speaker)
+        return Generated(made, duration, path, Posterior(z_p, log_q, mean_p, log_p, mask))
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Tensor:

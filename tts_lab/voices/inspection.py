@@ -10,7 +10,7 @@ from torch import nn
 from tts_lab.corpus.corpus import Corpus
 from tts_lab.errors import UserError
 from tts_lab.vits.config import PRESETS, ModelConfig
-from tts_lab.vits.discriminators import Discriminators
+from tts_lab.vits.discriminators import discriminators_of
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.adopt import read_voice
 from tts_lab.voices.checkpoints import Checkpoint, checkpoint_of
@@ -99,7 +99,11 @@ class Inspection:
             "quality": f"{self.quality}{differs}",
             "sizes": f"{self.generator_parameters / 1e6:.1f} million parameters in the generator; latent "
             f"{model['inter_channels']}, hidden {model['hidden_channels']}, feed-forward {model['filter_channels']}, "
-            f"decoder from {model['upsample_initial_channel']} (residual block {model['resblock']})",
+            + (
+                "decoder of pulses and noise (source_filter)"
+                if model["decoder"] == "source_filter"
+                else f"decoder from {model['upsample_initial_channel']} (residual block {model['resblock']})"
+            ),
             "sample rate": f"{model['sample_rate']} Hz",
             "language": self.language or "it does not say",
             "symbols": f"{len(self.symbols)} in {model['symbols']} embedding rows{assumed}",
@@ -208,7 +212,7 @@ class _Whole(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.model_g, self.model_d = Synthesizer(model), Discriminators(model.discriminator_divisor)
+        self.model_g, self.model_d = Synthesizer(model), discriminators_of(model)
 
 
 def _fit(found: Checkpoint, corpus: Corpus, kind: str) -> Fit:

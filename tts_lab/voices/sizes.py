@@ -30,12 +30,6 @@ def sizes(shapes: Shapes, dilation: Callable[[str], int], stride: Callable[[str]
     Raises KeyError: the name of a parameter that is not there.
     """
     vocabulary, hidden = shapes["enc_p.emb.weight"]
-    stages = count(shapes, "dec.ups.{}.weight")
-    blocks = count(shapes, "dec.resblocks.{}.convs1.0.weight") or count(shapes, "dec.resblocks.{}.convs.0.weight")
-    kind, convs = ("1", "convs1") if "dec.resblocks.0.convs1.0.weight" in shapes else ("2", "convs")
-    if not stages or not blocks:
-        raise KeyError("dec.ups.0.weight" if not stages else "dec.resblocks.0.convs.0.weight")
-    kernels = range(blocks // stages)
     head = shapes["enc_p.encoder.attn_layers.0.emb_rel_k"][2]
     ffn = shapes["enc_p.encoder.ffn_layers.0.conv_1.weight"]
     speakers, gin = shapes.get("emb_g.weight", (1, 0))
@@ -47,6 +41,24 @@ def sizes(shapes: Shapes, dilation: Callable[[str], int], stride: Callable[[str]
         "n_heads": hidden // head,
         "n_layers": count(shapes, "enc_p.encoder.attn_layers.{}.emb_rel_k"),
         "kernel_size": ffn[2],
+        **_decoder_sizes(shapes, dilation, stride),
+        "n_speakers": speakers,
+        "gin_channels": gin,
+        "use_sdp": "dp.flows.0.m" in shapes,
+    }
+
+
+def _decoder_sizes(shapes: Shapes, dilation: Callable[[str], int], stride: Callable[[str], int]) -> dict[str, Any]:
+    """As `sizes`, of HiFi-GAN; a source-filter decoder, which Piper does not have, is as wide as the text encoder."""
+    if "dec.split.weight" in shapes:
+        return {"decoder": "source_filter"}
+    stages = count(shapes, "dec.ups.{}.weight")
+    blocks = count(shapes, "dec.resblocks.{}.convs1.0.weight") or count(shapes, "dec.resblocks.{}.convs.0.weight")
+    kind, convs = ("1", "convs1") if "dec.resblocks.0.convs1.0.weight" in shapes else ("2", "convs")
+    if not stages or not blocks:
+        raise KeyError("dec.ups.0.weight" if not stages else "dec.resblocks.0.convs.0.weight")
+    kernels = range(blocks // stages)
+    return {
         "resblock": kind,
         "resblock_kernel_sizes": tuple(shapes[f"dec.resblocks.{i}.{convs}.0.weight"][2] for i in kernels),
         "resblock_dilation_sizes": tuple(
@@ -59,9 +71,6 @@ def sizes(shapes: Shapes, dilation: Callable[[str], int], stride: Callable[[str]
         "upsample_rates": tuple(stride(f"dec.ups.{i}") for i in range(stages)),
         "upsample_initial_channel": shapes["dec.conv_pre.weight"][0],
         "upsample_kernel_sizes": tuple(shapes[f"dec.ups.{i}.weight"][2] for i in range(stages)),
-        "n_speakers": speakers,
-        "gin_channels": gin,
-        "use_sdp": "dp.flows.0.m" in shapes,
     }
 
 
@@ -79,7 +88,8 @@ def contradictions(model: ModelConfig, shapes: Shapes) -> list[str]:
             lambda up: rates[int(up.split(".")[2])],
         )
         problems = misfits(found)
-        found = found | flow_sizes(shapes) | {"posterior_layers": count(shapes, "enc_q.enc.in_layers.{}.bias")}
+        found = {"decoder": "hifigan"} | found | flow_sizes(shapes)
+        found |= {"posterior_layers": count(shapes, "enc_q.enc.in_layers.{}.bias")}
     except KeyError as error:
         return [f"it lacks the tensor model_g.{error.args[0]}"]
     except (IndexError, TypeError, ValueError, ZeroDivisionError):
@@ -106,9 +116,16 @@ def model_config(found: dict[str, Any], sample_rate: int, **more: Any) -> ModelC
 
 def misfits(found: dict[str, Any]) -> list[str]:
     """Why a voice with these sizes is none that tts_lab trains, in words."""
-    problems, hop = [], math.prod(found["upsample_rates"])
+    problems = []
     if not found["use_sdp"]:
         problems.append("its duration predictor is not the stochastic one that Piper trains")
+    if found["n_heads"] < 1 or found["hidden_channels"] % found["n_heads"]:
+        problems.append(f"its text encoder has {found['n_heads']} heads for {found['hidden_channels']} channels")
+    return problems if found.get("decoder") else problems + _misfits_of_decoder(found)
+
+
+def _misfits_of_decoder(found: dict[str, Any]) -> list[str]:
+    problems, hop = [], math.prod(found["upsample_rates"])
     if hop != SpectrogramSettings.hop_length or min(found["upsample_rates"]) < 1:
         problems.append(f"its decoder makes {hop} samples a frame, not {SpectrogramSettings.hop_length}")
     widest = max((dilation for block in found["resblock_dilation_sizes"] for dilation in block), default=1)
@@ -119,8 +136,6 @@ def misfits(found: dict[str, Any]) -> list[str]:
         problems.append(f"its decoder's residual blocks do not have {deep} layers each")
     if found["upsample_initial_channel"] < 2 ** len(found["upsample_rates"]):
         problems.append("its decoder has fewer channels than it halves")
-    if found["n_heads"] < 1 or found["hidden_channels"] % found["n_heads"]:
-        problems.append(f"its text encoder has {found['n_heads']} heads for {found['hidden_channels']} channels")
     return problems
 
 
