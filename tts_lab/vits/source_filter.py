@@ -125,7 +125,7 @@ class Synthesis(nn.Module):
             "inverse": _inverse(settings.n_fft),
             "fade": torch.hann_window(self.window) * self.step / self.window * 2,
             "smooth": (smooth / smooth.sum())[None, None],
-            "noise": torch.randn(self.rate * NOISE_SECONDS, generator=draw),
+            "noise": torch.randn(self.rate * NOISE_SECONDS // self.step, self.step, generator=draw),
         }
         for name, value in constants.items():
             self.register_buffer(name, value.float(), persistent=False)
@@ -136,8 +136,9 @@ class Synthesis(nn.Module):
         pitch = F.pad(pitch, (SMOOTHED // 2, SMOOTHED // 2), "replicate")
         pitch = F.conv1d(pitch.exp().clamp(SLOWEST, FASTEST), self.smooth)
         pulses = self._pulses(pitch[:, 0], voice[:, 0])
-        noise = self.noise.repeat(pulses.shape[1] // len(self.noise) + 1)[None, : pulses.shape[1]]
-        noise = noise.expand(len(pulses), -1)
+        # Nothing here is cut at a length: a tracer would keep that of its example.
+        row = torch.cumsum(torch.ones_like(pitch[:, 0]), 1).long() % len(self.noise)
+        noise = self.noise[row].flatten(1)
         made = self._filtered(pulses, described[:, 2 : 2 + BANDS])
         return self._overlapped(made + self._filtered(noise, described[:, 2 + BANDS :])).unsqueeze(1)
 
@@ -147,21 +148,23 @@ class Synthesis(nn.Module):
         All harmonics below half the sample rate at once: the sum of cosines has a closed form (Dirichlet's kernel).
         """
         advance = pitch / self.rate  # periods a sample
-        begin = torch.cumsum(advance * self.step, 1) - advance * self.step
-        periods = (begin - begin.floor())[..., None] + advance[..., None] * torch.arange(self.step).to(pitch)
-        angle = (periods - periods.floor()) * (2 * math.pi)
+        # A hundred harmonics are as many times as sensitive to what rounding adds up to over a sentence.
+        ended = torch.cumsum(advance.double() * self.step, 1)
+        begin = ended - advance.double() * self.step
+        periods = begin[..., None] + advance.double()[..., None] * torch.arange(self.step).to(begin)
+        angle = _turned(periods)
         harmonics = torch.floor(self.rate / 2 / pitch)[..., None]
         half = torch.sin(angle / 2)
         half = torch.where(half < 1e-4, 1e-4, half)  # from 0 to π it is not negative
-        cosines = torch.sin((harmonics + 0.5) * torch.where(half <= 1e-4, 2e-4, angle)) / (2 * half) - 0.5
+        near = torch.where(half <= 1e-4, 1e-4 / math.pi, periods - periods.floor())
+        cosines = torch.sin(_turned((harmonics + 0.5).double() * near)) / (2 * half) - 0.5
         return (cosines * torch.sqrt(2 / harmonics) * voice[..., None]).flatten(1)
 
     def _filtered(self, excitation: Tensor, envelope: Tensor) -> Tensor:
         """Spectra ``(B, T, 2 * bins)`` of the steps of ``excitation (B, T * step)`` through their filters."""
-        steps = envelope.shape[2]
-        half = self.window // 2
+        half, after = self.window // 2, self.window // self.step
         blocks = F.pad(excitation, (half, half)).unflatten(1, (-1, self.step))
-        framed = torch.cat([blocks[:, i : i + steps] for i in range(self.window // self.step)], 2) * self.fade
+        framed = torch.cat([blocks[:, i : i - after] for i in range(after)], 2) * self.fade
         real, imaginary = (framed @ self.spectrum).chunk(2, 2)
         logs = envelope.transpose(1, 2)
         amplitude, phase = torch.exp(logs @ self.amplitudes), logs @ self.phases
@@ -170,14 +173,18 @@ class Synthesis(nn.Module):
 
     def _overlapped(self, spectra: Tensor) -> Tensor:
         """``(B, T, 2 * bins)`` -> ``(B, T * step)``: each step's frame added to those it overlaps."""
-        steps = spectra.shape[1]
         blocks = (spectra @ self.inverse).unflatten(2, (self.reach, self.step))
         # A frame begins half a window before its step.
         total = F.pad(blocks[:, :, 0], (0, 0, 0, self.reach))
         for i in range(1, self.reach):
             total = total + F.pad(blocks[:, :, i], (0, 0, i, self.reach - i))
         early = self.window // 2 // self.step
-        return total[:, early : early + steps].flatten(1)
+        return total[:, early : early - self.reach].flatten(1)
+
+
+def _turned(periods: Tensor) -> Tensor:
+    """The angle, 0 to 2π, of a number of periods in double precision."""
+    return (periods - periods.floor()).float() * (2 * math.pi)
 
 
 def _fourier(n_fft: int) -> Tensor:

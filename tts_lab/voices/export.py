@@ -30,8 +30,9 @@ NAME = re.compile(r"(?P<language>[a-z]{2,3}_[A-Z]{2,3})-(?P<name>[^\s/\\-]+)-(?P
 OPSET = 15
 """What Piper's voices have, so that old runtimes read ours too."""
 
-TOLERANCE = 1e-4
-"""Greatest difference of samples at zero noise between PyTorch and ONNX Runtime."""
+TOLERANCE = {"hifigan": 1e-4, "source_filter": 2e-3}
+"""Greatest difference of samples at zero noise between PyTorch and ONNX Runtime, by decoder. Pulses come where the
+pitches before them add up to a period, so there the rounding of a whole sentence counts."""
 
 LENGTHS = (20, 80, 200)
 """Phoneme ids at which the two are compared: a shape frozen into the graph shows at the others."""
@@ -191,11 +192,11 @@ def check_parity(
     """Compare PyTorch with the file at several lengths. Raises UserError where they differ."""
     session = Session(read_graph(voice), voice, seed=0)
     differences = [compare(model, session, phoneme_ids(frontend, length)) for length in lengths]
-    worst = max(differences, key=lambda one: one.samples)
-    if not worst.samples < TOLERANCE:
+    worst, tolerance = max(differences, key=lambda one: one.samples), TOLERANCE[model.config.decoder]
+    if not worst.samples < tolerance:
         raise UserError(
             f"The exported voice speaks differently from the checkpoint: at {worst.phonemes} phonemes samples differ "
-            f"by {worst.samples:.1e}, at most {TOLERANCE:.0e} is rounding. Nothing was written."
+            f"by {worst.samples:.1e}, at most {tolerance:.0e} is rounding. Nothing was written."
         )
     return differences
 
