@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,9 @@ def test_a_recipe_is_a_config_and_its_stages_name_parts_of_the_model(name, small
     if options["start_from"] == "scratch" and name not in ("from_scratch", "two_stage"):
         options["start_from"] = two_speakers  # any checkpoint: what it holds is not looked at here
     config = TrainConfig(**options)
-    steps = 0
+    steps, sizes = 0, replace(PRESETS["tiny"], decoder=config.decoder or "hifigan")
     for place in places(config, config.max_steps):
-        module = VitsTraining(Checkpoint(PRESETS["tiny"], {}, {}), place, 10, open_device("cpu"))
+        module = VitsTraining(Checkpoint(sizes, {}, {}), place, 10, open_device("cpu"))
         assert any(p.requires_grad for p in module.model_g.parameters())
         steps += place.steps
     assert steps == config.max_steps

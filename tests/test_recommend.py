@@ -45,8 +45,8 @@ def chosen(made: Corpus, accelerator: str = "cpu", base: Base | None = JOE, **kn
 @pytest.mark.parametrize(
     ("hours", "cpu", "cuda"),
     [
-        (0.1, "frozen", "frozen"), (7.99 / 60, "frozen", "frozen"), (8 / 60, "staged", "staged"),
-        (1, "staged", "staged"), (4.99, "staged", "staged"), (5, "fine_tune", "fine_tune"),
+        (0.1, "source_filter", "frozen"), (7.99 / 60, "source_filter", "frozen"), (8 / 60, "source_filter", "staged"),
+        (1, "source_filter", "staged"), (4.99, "source_filter", "staged"), (5, "fine_tune", "fine_tune"),
         (20, "fine_tune", "fine_tune"), (29.99, "fine_tune", "fine_tune"), (30, "fine_tune", "two_stage"),
     ],
 )  # fmt: skip
@@ -76,13 +76,13 @@ def test_hours_of_a_language_that_it_does_not_speak(hours, cpu, cuda):
 
 def test_what_of_the_language_is_new_decides_about_the_text_side():
     """British English has one sound that American has not; German, not asked as a language, would have too many."""
-    assert chosen(corpus(1, "en-gb-x-rp")) == "staged"
+    assert chosen(corpus(1, "en-gb-x-rp")) == "source_filter"
     assert chosen(corpus(1, "de")) == "vocoder_first"
     counts = corpus(1).symbol_counts()
     said, both = counts.total(), set()
     for symbol, times in counts.most_common(6):
         lacking = Frontend("en-us", phoneme_id_map={s: i for s, i in EN.phoneme_id_map.items() if s != symbol})
-        expected = "vocoder_first" if times / said > 0.05 else "staged"
+        expected = "vocoder_first" if times / said > 0.05 else "source_filter"
         assert chosen(corpus(1), base=replace(JOE, frontend=lacking)) == expected, symbol
         both.add(expected)
     assert len(both) == 2
@@ -116,8 +116,8 @@ def test_between_20_and_30_hours_the_base_voice_decides(base, known, recipe):
 def test_a_command_can_be_typed_and_says_what_is_yet_to_be_had():
     told = recommend(corpus(0.5, folder="my corpus/build"), "cpu", 2, JOE)
     assert shlex.split(told.command) == [
-        "tts-lab", "train", "--config", "recipes/staged.yaml", "--corpus", "my corpus/build", "--start_from", "joe",
-        "--run", "runs/staged",
+        "tts-lab", "train", "--config", "recipes/source_filter.yaml", "--corpus", "my corpus/build",
+        "--start_from", "joe", "--run", "runs/source_filter",
     ]  # fmt: skip
     assert "--start_from scratch" in recommend(corpus(40), "neuron", 2, JOE).command
     lacking = recommend(corpus(0.5), "cpu", 2, published=published("en-us"))
@@ -162,7 +162,7 @@ def test_real_speech_beside_a_real_voice(small_corpus, tmp_path, capsys):
     rows = {row["factor"]: row for row in told["rows"]}
     made = Corpus.load(small_corpus)
     minutes = sum(np.load(small_corpus / clip.audio).size for clip in made.utterances) / 16000 / 60
-    assert f"{minutes:.1f} minutes in 80 clips" in rows["speech"]["corpus"] and told["recipe"] == "frozen"
+    assert f"{minutes:.1f} minutes in 80 clips" in rows["speech"]["corpus"] and told["recipe"] == "source_filter"
     assert rows["language"]["says"] == "fine-tune" and "0.0% of what is said is new" in rows["language"]["corpus"]
     assert "--sample_rate 22050" in rows["quality"]["why"]  # made for the tiny preset, at 16 kHz
     # The speaker as recorded, before anything was done to her clips; joe as tests of the pitch know him.

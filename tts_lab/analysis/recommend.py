@@ -35,6 +35,8 @@ VITS_UPDATES = 800_000
 """Of the published model, at batch 64 on four GPUs (J. Kim et al., 2021, section 3.2)."""
 CPU_SECONDS = 2.2
 """An update on two cores: medium, batch 8, no discriminators."""
+PIPERS_MOS, SOURCE_FILTER_MOS, SPEAKERS_MOS = 1.9, 0.0, 4.4
+"""Predicted naturalness after at most an hour on one core, and of the speaker: docs/runs."""
 NO_VOICE = "VOICE.onnx"
 """In the command, where no base voice was found."""
 STRONG = {"cuda": "a CUDA GPU", "neuron": "a Trainium or Inferentia"}
@@ -168,6 +170,12 @@ def _choose(facts: _Facts) -> tuple[str, str]:
         if hours < FINE_TUNE_HOURS:
             why += f" {told} are little for that, and words may stay unclear: {FINE_TUNE_HOURS:g} h is the least asked."
         return "vocoder_first", why + weak
+    if not facts.strong and hours < GOOD_HOURS:
+        return "source_filter", (
+            f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} of 5 where the "
+            f"speaker has {SPEAKERS_MOS}. One of pulses and noise learns less and came to {SOURCE_FILTER_MOS}. "
+            f"{told} go into the voice's sound; words and rhythm stay the base voice's."
+        )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
         return "frozen", (
             f"Under {TRIED_MINUTES:g} minutes nothing was tried: what there is goes into the voice's sound, and words "

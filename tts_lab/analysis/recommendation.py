@@ -11,6 +11,7 @@ from rich.table import Table
 
 Says = Literal["fine-tune", "scratch", "either"]
 RECIPES = {
+    "source_filter": "fine-tune with a decoder of pulses and noise, the text side frozen",
     "frozen": "fine-tune with the text side frozen",
     "staged": "fine-tune in stages, the text side last",
     "fine_tune": "fine-tune everything gently",
