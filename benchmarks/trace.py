@@ -152,7 +152,7 @@ def plain_step(hardware):
             generated = module.model_g(batch)
         terms = module.reconstruction(generated, batch)
         heard = DISCRIMINATED_FRAMES * module.header.model.spectrogram.hop_length
-        real, made = batch.segment[..., :heard], generated.audio[..., :heard]
+        real, made = batch.segment[..., :heard], generated.made[..., :heard]
         _, scores_g, features_r, features_g = critic(real, made)
         loss_g = MEL_WEIGHT * terms["mel"] + terms["kl"] + terms["duration"]
         loss_g = loss_g + generator_loss(scores_g)[0] + feature_loss(features_r, features_g)

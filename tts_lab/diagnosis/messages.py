@@ -165,7 +165,7 @@ MESSAGES = (
         tries=(
             ("Look at what comes: print(type(x), len(x)) before that line.", "time: a minute"),
             ("If the line reads a manifest: `tts-lab lint` names each line with too many or too few fields.", FREE),
-            ("If it reads a model's output, name the fields (generated.audio) and do not count them.", FREE),
+            ("If it reads a model's output, name the fields (generated.made) and do not count them.", FREE),
         ),
     ),
     Ailment(
