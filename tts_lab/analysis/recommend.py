@@ -35,7 +35,7 @@ VITS_UPDATES = 800_000
 """Of the published model, at batch 64 on four GPUs (J. Kim et al., 2021, section 3.2)."""
 CPU_SECONDS = 2.2
 """An update on two cores: medium, batch 8, no discriminators."""
-PIPERS_MOS, SOURCE_FILTER_MOS, SPEAKERS_MOS = 1.9, 0.0, 4.4
+PIPERS_MOS, SOURCE_FILTER_MOS, SPEAKERS_MOS = 1.9, 3.8, 4.4
 """Predicted naturalness after at most an hour on one core, and of the speaker: docs/runs."""
 NO_VOICE = "VOICE.onnx"
 """In the command, where no base voice was found."""
@@ -172,9 +172,9 @@ def _choose(facts: _Facts) -> tuple[str, str]:
         return "vocoder_first", why + weak
     if not facts.strong and hours < GOOD_HOURS:
         return "source_filter", (
-            f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} of 5 where the "
-            f"speaker has {SPEAKERS_MOS}. One of pulses and noise learns less and came to {SOURCE_FILTER_MOS}. "
-            f"{told} go into the voice's sound; words and rhythm stay the base voice's."
+            f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the speaker "
+            f"has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS}; a tenth of "
+            f"its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound, rhythm stays."
         )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
         return "frozen", (
