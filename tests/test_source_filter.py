@@ -11,6 +11,7 @@ from conftest import generator_state, python
 
 from tts_lab import acoustics
 from tts_lab.acoustics import BANDS, PER_FRAME, analyse, kept_analysis
+from tts_lab.corpus.corpus import Corpus
 from tts_lab.devices.lowering import ENVIRONMENT
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram, SpectrogramSettings
@@ -23,6 +24,7 @@ from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.source_filter import EDGE, SourceFilter, Synthesis, acoustic_loss, envelopes
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.export import export
+from tts_lab.voices.start import model_sizes
 
 SETTINGS = SpectrogramSettings()
 TINY = ModelConfig.from_dict(PRESETS["tiny"].to_dict() | {"decoder": "source_filter"})
@@ -159,6 +161,7 @@ def test_a_run_learns_to_describe_and_starts_its_decoder_anew_from_another(small
     assert sources[-1] < 0.7 * sources[0]
     assert [row["adversarial"] != "" for row in rows if row["mel"] != ""][-1]
     made = read_checkpoint(last)
+    assert model_sizes("low", made.model, Corpus.load(small_corpus)).decoder == "source_filter"  # not the preset's
     assert made.model.decoder == "source_filter" and "model_g.dec.split.weight" in made.state_dict
     log = (config.run / "log.txt").read_text()
     assert "model_g.dec.conv_pre.weight: shape" in log

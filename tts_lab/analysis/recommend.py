@@ -172,9 +172,10 @@ def _choose(facts: _Facts) -> tuple[str, str]:
         return "vocoder_first", why + weak
     if not facts.strong and hours < GOOD_HOURS:
         return "source_filter", (
-            f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the speaker "
-            f"has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS}; a tenth of "
-            f"its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound, rhythm stays."
+            f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the "
+            f"speaker has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS}; a "
+            f"tenth of its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound, and "
+            "rhythm stays the base voice's."
         )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
         return "frozen", (

@@ -78,13 +78,17 @@ def read_start(start: Start, cache: Path | None, posterior_steps: int | None = N
 
 
 def model_sizes(preset: str | None, source: ModelConfig | None, corpus: Corpus) -> ModelConfig:
-    """Sizes of a run's model: the preset's, else the start's, else medium's, for the corpus's symbols and speakers."""
+    """Sizes of a run's model: the preset's, else the start's, else medium's, for the corpus's symbols and speakers.
+
+    The kind of decoder is the start's in any case.
+    """
     model = PRESETS[preset or "medium"] if preset or source is None else source
     speakers = max(1, len(corpus.speakers))
     channels = model.speaker_channels if speakers > 1 else 0
     return dataclasses.replace(
-        model, speakers=speakers, speaker_channels=channels, symbols=corpus.frontend["num_symbols"]
-    )
+        model, decoder=(source or model).decoder, speakers=speakers, speaker_channels=channels,
+        symbols=corpus.frontend["num_symbols"],
+    )  # fmt: skip
 
 
 def _of_run(run: Path) -> tuple[Path, str]:
