@@ -174,7 +174,7 @@ def _choose(facts: _Facts) -> tuple[str, str]:
         return "source_filter", (
             f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the "
             f"speaker has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS}; a "
-            f"tenth of its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound, and "
+            f"tenth of its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound; "
             "rhythm stays the base voice's."
         )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
