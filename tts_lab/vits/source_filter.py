@@ -111,7 +111,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, settings: SpectrogramSettings) -> None:
         super().__init__()
-        self.rate, self.bins = settings.sample_rate, settings.bins
+        self.rate = settings.sample_rate
         self.step = settings.hop_length // PER_FRAME
         self.window = 4 * self.step
         self.reach = settings.n_fft // self.step  # steps that what begins in one lasts for
