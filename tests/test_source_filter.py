@@ -49,7 +49,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 def test_a_copy_of_real_speech_is_as_near_to_it_as_worlds_own(speech):
     made = Synthesis(SETTINGS)(described(analyse(speech, SETTINGS)))[0, 0].numpy()
     wave, step = speech.astype(np.float64), 1000 * SETTINGS.hop_length / PER_FRAME / SETTINGS.sample_rate
-    rough, times = pyworld.dio(wave, 22050, f0_floor=65.0, f0_ceil=500.0, frame_period=step)
+    rough, times = pyworld.harvest(wave, 22050, f0_floor=65.0, f0_ceil=500.0, frame_period=step)
     pitch = pyworld.stonemask(wave, rough, times, 22050)
     parts = (f(wave, pitch, times, 22050, fft_size=1024) for f in (pyworld.cheaptrick, pyworld.d4c))
     worlds = pyworld.synthesize(pitch, *parts, 22050, step)

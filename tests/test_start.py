@@ -16,7 +16,7 @@ from tts_lab.errors import UserError
 from tts_lab.frontend import Frontend
 from tts_lab.training.config import TrainConfig
 from tts_lab.training.keeping import keep_best
-from tts_lab.training.run import train
+from tts_lab.training.run import train, voice_header
 from tts_lab.vits.config import PRESETS, ModelConfig
 from tts_lab.vits.discriminators import Discriminators
 from tts_lab.vits.synthesizer import Synthesizer
@@ -24,7 +24,7 @@ from tts_lab.voices.best import NAME
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from tts_lab.voices.export import export, load_generator
 from tts_lab.voices.inspection import inspect
-from tts_lab.voices.start import find_start
+from tts_lab.voices.start import find_start, read_start
 from tts_lab.voices.symbols import NOISE, symbol_map
 from tts_lab.voices.warm_start import EMBEDDING, warm_start
 
@@ -275,6 +275,19 @@ def test_a_run_starts_from_an_onnx_voice_which_is_adopted_once(onnx, small_corpu
     last = train(TrainConfig(small_corpus, tmp_path / "b", start_from=str(onnx), **settings))
     assert f"was adopted before: {adopted}" in capsys.readouterr().out
     assert read_checkpoint(last).provenance["base"]["voice"] == "en_US-tiny-x_low"
+
+
+def test_how_far_a_voice_speaks_from_the_mean_goes_with_it(small_corpus, tmp_path):
+    """From a checkpoint into an exported voice, from there into a run, unless that names its own."""
+    write_checkpoint(replace(checkpoint(sized(noise_scale=0.25)), provenance={}), tmp_path / "tiny.ckpt")
+    voice = export(tmp_path / "tiny.ckpt", tmp_path / "voice", "en_US-tiny-x_low").path
+    assert json.loads(Path(f"{voice}.json").read_text())["inference"]["noise_scale"] == 0.25
+    source, corpus = read_start(find_start(voice), cache=None), Corpus.load(small_corpus)
+    for given, expected in ((None, 0.25), (0.0, 0.0)):
+        config = TrainConfig(small_corpus, tmp_path, preset="tiny", noise_scale=given, **QUICK)
+        assert voice_header(config, corpus, source).model.noise_scale == expected
+    with pytest.raises(UserError, match="noise_scale is 1.5; it must be 0 to 1"):
+        TrainConfig(small_corpus, tmp_path, noise_scale=1.5, **QUICK)
 
 
 def test_what_cannot_start_is_said_with_all_else(small_corpus, run, tmp_path):

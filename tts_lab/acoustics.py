@@ -48,7 +48,8 @@ def analyse(audio: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
     rate, wave = settings.sample_rate, audio.astype(np.float64)
     step = 1000 * settings.hop_length / PER_FRAME / rate
     lowest = pyworld.get_cheaptrick_f0_floor(rate, settings.n_fft)
-    rough, times = pyworld.dio(wave, rate, f0_floor=lowest, f0_ceil=HIGHEST, frame_period=step)
+    # Harvest, not Dio, which is faster by ten: copies of recordings lose half as much naturalness.
+    rough, times = pyworld.harvest(wave, rate, f0_floor=lowest, f0_ceil=HIGHEST, frame_period=step)
     pitch = pyworld.stonemask(wave, rough, times, rate)
     power = pyworld.cheaptrick(wave, pitch, times, rate, fft_size=settings.n_fft)
     noisy = pyworld.d4c(wave, pitch, times, rate, fft_size=settings.n_fft)  # the part of the amplitude that is noise
@@ -61,9 +62,9 @@ def analyse(audio: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
 
 
 def kept_analysis(audio: np.ndarray, settings: SpectrogramSettings, folder: Path) -> np.ndarray:
-    """``analyse``, kept in ``folder`` under a name that the audio decides; it takes a twelfth of the audio's length."""
-    told = hashlib.blake2b(audio.tobytes() + repr((settings, PER_FRAME, BANDS)).encode(), digest_size=12).hexdigest()
-    path = folder / f"{told}.npy"
+    """``analyse``, kept in ``folder`` under a name that the audio decides; it takes a third of the audio's length."""
+    how = repr((settings, "harvest", PER_FRAME, BANDS)).encode()
+    path = folder / f"{hashlib.blake2b(audio.tobytes() + how, digest_size=12).hexdigest()}.npy"
     with contextlib.suppress(OSError, ValueError):  # not there, or broken: made again
         return np.load(path, allow_pickle=False)
     rows, content = analyse(audio, settings), io.BytesIO()

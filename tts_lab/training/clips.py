@@ -9,9 +9,8 @@ from lightning.fabric.utilities import move_data_to_device
 from tts_lab.analysis.alignment import sounds
 from tts_lab.buckets import Bucket
 from tts_lab.training.data import CorpusData, collate
+from tts_lab.vits.config import DURATION_NOISE
 from tts_lab.vits.synthesizer import Batch, Synthesizer
-
-SAMPLE_NOISE = (0.667, 1.0, 0.8)  # noise, length and duration-noise scales: Piper's defaults
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,9 @@ def free_running(model: Synthesizer, clip: Clip) -> Spoken:
 def spoken(model: Synthesizer, ids: list[int], speaker: int = 0) -> Spoken:
     """Free-running speech of ``ids``."""
     device = _device(model)
-    noise, length, duration_noise = SAMPLE_NOISE
     speakers = torch.tensor([speaker], device=device) if model.n_speakers > 1 else None
     text, count = torch.tensor([ids], device=device), torch.tensor([len(ids)], device=device)
-    audio, path, *_ = model.infer(text, count, speakers, noise, length, duration_noise)
+    audio, path, *_ = model.infer(text, count, speakers, model.config.noise_scale, 1.0, DURATION_NOISE)
     return Spoken(_samples(audio), path[0, 0].sum(0).long().cpu().numpy())
 
 

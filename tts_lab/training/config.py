@@ -54,6 +54,9 @@ class TrainConfig:
     """What makes audio of the latent; left out, that of what it starts from, or hifigan. source_filter learns a voice
     in minutes, and begins anew where the start has the other; its checkpoints no longer fit Piper's own trainer, its
     exported voices speak in Piper all the same."""
+    noise_scale: float | None = None
+    """How far from the prior's mean the voice speaks, in standard deviations: 0 says a text always the same way. Left
+    out, as what it starts from, or 0.667, Piper's. It does not touch training."""
     start_from: str | Path = "scratch"
     """scratch, a voice (NAME.onnx, or a name Piper publishes), a checkpoint (ours or Piper's), or a run's folder."""
     start_speaker: str | None = None
@@ -228,6 +231,8 @@ class TrainConfig:
         for name in ("stop_after_hours", "disk_gb"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 problems.append(f"{name} is {getattr(self, name)}; it must be above zero")
+        if self.noise_scale is not None and not 0 <= self.noise_scale <= 1:
+            problems.append(f"noise_scale is {self.noise_scale}; it must be 0 to 1")
         if self.lr_decay > 1:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:

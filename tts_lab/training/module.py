@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tts_lab.devices import Device, open_device
 from tts_lab.errors import UserError
 from tts_lab.features import Spectrogram
+from tts_lab.training.config import VALIDATED
 from tts_lab.training.stages import Place, stage_of
 from tts_lab.vits import products
 from tts_lab.vits.alignment import maximum_path
@@ -51,7 +52,6 @@ class VitsTraining(L.LightningModule):
         self.let_go()
         self.model_g = Synthesizer(header.model)
         self.model_d = discriminators_of(header.model)
-        self.describes = header.model.decoder == "source_filter"
         products.choose(self, self.config.convolutions == "products")
         self.spectrogram = Spectrogram(header.model.spectrogram)
         self.frozen = [self._part(name).requires_grad_(False) for name in self.config.freeze]
@@ -156,7 +156,7 @@ class VitsTraining(L.LightningModule):
             terms["feature"] = feature_loss(features_r, features_g)
             loss_d = discriminator_loss(scores_r, scores_g)
 
-        persuade = (terms["adversarial"] + terms["feature"]) * (PICTURE_WEIGHT if self.describes else 1)
+        persuade = (terms["adversarial"] + terms["feature"]) * (1 if batch.acoustics is None else PICTURE_WEIGHT)
         (pull,) = torch.autograd.grad(persuade * share, cut, retain_graph=True)
         (loss_d * share).backward(inputs=[p for p in self.model_d.parameters() if p.requires_grad])
         torch.autograd.backward([loss * share, made], [None, pull])
@@ -165,7 +165,7 @@ class VitsTraining(L.LightningModule):
 
     def judged(self, generated: Generated, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the discriminators are shown, real and made: the beginning of each segment, or all of its picture."""
-        if self.describes:
+        if batch.acoustics is not None:
             return envelopes(batch.acoustics, batch.acoustics), envelopes(generated.made, batch.acoustics)
         heard = min(DISCRIMINATED_FRAMES * self.header.model.spectrogram.hop_length, batch.segment.shape[-1])
         return batch.segment[..., :heard], generated.made[..., :heard]
@@ -176,7 +176,7 @@ class VitsTraining(L.LightningModule):
         Of a source-filter decoder it is that of the envelopes, and ``source`` the distance of pitch and voice.
         """
         with torch.autocast(self.device.type, enabled=False):
-            if self.describes:
+            if batch.acoustics is not None:
                 sound = acoustic_loss(generated.made, batch.acoustics)
             else:
                 made = self.spectrogram.mel(self.spectrogram(generated.made.squeeze(1).float()))
@@ -199,12 +199,12 @@ class VitsTraining(L.LightningModule):
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of ``reconstruction`` for a batch that is not trained on."""
         terms = self.reconstruction(self.model_g(batch), batch)
-        return {name: terms[name] for name in ("mel", "kl", "duration")}
+        return {name: terms[name.removeprefix("val_")] for name in VALIDATED}
 
     def on_validation_epoch_end(self) -> None:
-        rows = torch.tensor([[float(value.cpu()) for value in terms.values()] for terms in self.validated])
+        rows = torch.tensor([[float(terms[name].cpu()) for name in VALIDATED] for terms in self.validated])
         means = self.hardware.processes.mean(rows.mean(0))
-        self._log_on_host(dict(zip(("val_mel", "val_kl", "val_duration"), means, strict=True)))
+        self._log_on_host(dict(zip(VALIDATED, means, strict=True)))
 
     def configure_optimizers(self):
         """AdamW for each side, with Piper's betas, and its schedule stepped once an update."""

@@ -254,8 +254,8 @@ def _changes(config: TrainConfig) -> list[str]:
 def voice_header(config: TrainConfig, corpus: Corpus, source: Checkpoint | None) -> Checkpoint:
     """What the run's checkpoints will say about the voice."""
     model = model_sizes(config.preset, source.model if source else None, corpus)
-    names = ("decoder", "segment_frames", "discriminator_divisor", "discriminator_gain")
-    model = replace(model, **{name: value for name in names if (value := getattr(config, name))})
+    names = ("decoder", "segment_frames", "discriminator_divisor", "discriminator_gain", "noise_scale")
+    model = replace(model, **{name: value for name in names if (value := getattr(config, name)) is not None})
     provenance = {
         "corpus": {"folder": str(corpus.folder), "fingerprint": corpus.fingerprint, "seconds": corpus.seconds},
         "base": source.provenance if source else {},

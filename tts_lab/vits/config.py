@@ -9,11 +9,13 @@ from tts_lab.features import SpectrogramSettings
 
 Sizes = tuple[int, ...]
 SMALLEST_DISCRIMINATORS = 16
+DURATION_NOISE = 0.8
+"""How far from the mean of all rhythms a voice speaks, in standard deviations: Piper's."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides a parameter's shape. Defaults are Piper's medium quality.
+    """What a voice is, but for its weights. Defaults are Piper's medium quality.
 
     Names follow ``piper.train.vits.models.SynthesizerTrn``; the fields after ``speaker_channels`` are fixed
     numbers in Piper and stand here so that the tiny preset can shrink every part.
@@ -64,6 +66,8 @@ class ModelConfig:
     """Divides the discriminators' channels; 1 is Piper's 47 million parameters."""
     discriminator_gain: float = 1.0
     """Multiplies the audio that the discriminators hear; 1 is Piper's."""
+    noise_scale: float = 0.667
+    """How far from the prior's mean it speaks, in standard deviations; training draws with all of one."""
 
     def __post_init__(self) -> None:
         if self.speakers > 1 and self.speaker_channels == 0:

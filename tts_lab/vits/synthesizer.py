@@ -122,7 +122,7 @@ class Synthesizer(models.SynthesizerTrn):
             picked = torch.arange(z.shape[-1], device=z.device)[None, :, None] == offsets[:, None, :]
             z_segment = z @ picked.to(z)
 
-        decode = self.dec.describe if self.config.decoder == "source_filter" else self.dec
+        decode = self.dec if batch.acoustics is None else self.dec.describe
         made = decode(z_segment, g=speaker)
         return Generated(made, duration, path, Posterior(z_p, log_q, mean_p, log_p, mask))
 

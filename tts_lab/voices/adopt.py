@@ -20,7 +20,7 @@ from tts_lab.voices.distill import DistillSettings, recover_posterior
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.parity import Difference, compare
 
-RECIPE = 1
+RECIPE = 2
 """Counts up when the same voice and settings would give another checkpoint, so that old caches are not taken."""
 
 TOLERANCE = 1e-4
@@ -93,10 +93,12 @@ def model_config(graph: VoiceGraph) -> tuple[ModelConfig, Frontend, dict[str, in
     found = graph.sizes()
     if problems := sizes.misfits(found):
         raise UserError(f"{graph.path} cannot be adopted: {'; '.join(problems)}.")
-    config = sizes.model_config(found, sample_rate(path), **graph.flow_sizes())
+    told = read_voice_json(path)
+    spread = told.get("inference", {}).get("noise_scale", ModelConfig.noise_scale)
+    config = sizes.model_config(found, sample_rate(path), noise_scale=spread, **graph.flow_sizes())
     # Some published files tell a wrong number of symbols; the embedding's rows are the truth.
     frontend = dataclasses.replace(frontend, num_symbols=config.symbols)
-    return config, frontend, read_voice_json(path).get("speaker_id_map") or {}
+    return config, frontend, told.get("speaker_id_map") or {}
 
 
 def voice_fingerprint(voice: Path, distill: DistillSettings) -> str:

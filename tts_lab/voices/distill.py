@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from tts_lab.devices.processor import keep_freed_memory, native_bfloat16
 from tts_lab.features import Spectrogram, host_spectrogram
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
+from tts_lab.vits.config import DURATION_NOISE
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.graph import VoiceGraph
 from tts_lab.voices.reading import reading
 
 NOISE_SCALES = (0.333, 0.667, 0.667, 1.0)  # of the prior; the loud end shows latents that human speech reaches too
 LENGTH_SCALES = (0.85, 1.2)
-DURATION_NOISE = 0.8
 HELD_OUT_SECONDS = 25.0  # or a fifth of the speech, where that is less
 
 

@@ -18,6 +18,7 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from tts_lab.errors import UserError
 from tts_lab.frontend import NOT_SYMBOLS, Frontend
+from tts_lab.vits.config import DURATION_NOISE, ModelConfig
 from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.checkpoints import Checkpoint, read_checkpoint
 from tts_lab.voices.languages import language_block
@@ -126,7 +127,7 @@ def voice_config(checkpoint: Checkpoint, name: str, path: Path) -> dict[str, Any
     config = {
         "audio": {"sample_rate": checkpoint.model.sample_rate, "quality": parts["quality"]},
         "espeak": {"voice": frontend.espeak_voice},
-        "inference": {"noise_scale": 0.667, "length_scale": 1, "noise_w": 0.8},
+        "inference": {"noise_scale": checkpoint.model.noise_scale, "length_scale": 1, "noise_w": DURATION_NOISE},
         "phoneme_type": frontend.phoneme_type,
         "phoneme_map": {},
         "phoneme_id_map": frontend.phoneme_id_map,
@@ -163,7 +164,7 @@ def write_onnx(model: Synthesizer, path: Path) -> None:
             remove_weight_norm(module)
     length = 50
     text = torch.arange(length)[None] % model.n_vocab
-    inputs = [text, torch.tensor([length]), torch.tensor([0.667, 1.0, 0.8])]
+    inputs = [text, torch.tensor([length]), torch.tensor([ModelConfig.noise_scale, 1.0, DURATION_NOISE])]
     names = ["input", "input_lengths", "scales"]
     if model.n_speakers > 1:
         inputs.append(torch.tensor([0]))

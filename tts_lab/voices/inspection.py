@@ -37,7 +37,7 @@ QUALITIES = {
 """Piper's names for sizes; low is medium's at 16 kHz. The last is tts_lab's own, for tests."""
 
 NOT_QUALITY = {"symbols", "speakers", "speaker_channels", "dropout", "segment_frames"}
-NOT_QUALITY |= {"discriminator_divisor", "discriminator_gain"}
+NOT_QUALITY |= {"discriminator_divisor", "discriminator_gain", "noise_scale"}
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from tts_lab.corpus.corpus import Utterance
+from tts_lab.vits.config import DURATION_NOISE
 from tts_lab.vits.synthesizer import Synthesizer
 
-DURATION_NOISE = 0.8  # Piper's, with which voices speak
 DRAWS = 4  # readings of each text: durations are drawn
 
 

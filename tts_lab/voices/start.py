@@ -80,15 +80,14 @@ def read_start(start: Start, cache: Path | None, posterior_steps: int | None = N
 def model_sizes(preset: str | None, source: ModelConfig | None, corpus: Corpus) -> ModelConfig:
     """Sizes of a run's model: the preset's, else the start's, else medium's, for the corpus's symbols and speakers.
 
-    The kind of decoder is the start's in any case.
+    The kind of decoder, and how far it speaks from the mean, are the start's in any case.
     """
     model = PRESETS[preset or "medium"] if preset or source is None else source
     speakers = max(1, len(corpus.speakers))
     channels = model.speaker_channels if speakers > 1 else 0
-    return dataclasses.replace(
-        model, decoder=(source or model).decoder, speakers=speakers, speaker_channels=channels,
-        symbols=corpus.frontend["num_symbols"],
-    )  # fmt: skip
+    kept = {name: getattr(source or model, name) for name in ("decoder", "noise_scale")}
+    symbols = corpus.frontend["num_symbols"]
+    return dataclasses.replace(model, **kept, speakers=speakers, speaker_channels=channels, symbols=symbols)
 
 
 def _of_run(run: Path) -> tuple[Path, str]:
