@@ -19,6 +19,7 @@ from tts_lab.training.data import collate
 from tts_lab.training.module import MEL_WEIGHT, VitsTraining
 from tts_lab.training.stages import Place
 from tts_lab.vits.config import PRESETS, ModelConfig
+from tts_lab.vits.synthesizer import Synthesizer
 from tts_lab.voices.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -183,6 +184,34 @@ def test_longer_segments_are_for_the_mel_loss_alone(corpus):
     module.accumulate_gradients(batch)
     assert heard == [32 * 256] * 2
     assert module.model_g.dec.conv_pre.weight.grad.any()
+
+
+def test_free_rows_are_decoded_from_the_text(corpus):
+    """Against the text's means laid out by duration, through the flow and the decoder, without noise."""
+    sizes = PRESETS["tiny"].to_dict() | {"sample_rate": 22050, "noise_scale": 0.0}
+    torch.manual_seed(0)
+    model = Synthesizer(ModelConfig.from_dict(sizes)).eval()
+    for value in model.flow.parameters():
+        if not value.any():  # as they begin, a flow changes nothing
+            torch.nn.init.normal_(value, 0, 0.1)
+    lengths = [(len(u.phoneme_ids), u.samples // 256) for u in corpus.train[:2]]
+    (bucket,) = buckets.plan(lengths, 1, groups=range(2))
+    batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, model.config, np.random.default_rng(0))
+    made = []
+    for free in (0, 1, 2):
+        torch.manual_seed(1)
+        made.append(model(batch, free))
+    count, start = int(batch.phoneme_lengths[0]), int(batch.starts[0])
+    _, mean, _, _ = model.enc_p(batch.phonemes[:1, :count], batch.phoneme_lengths[:1])
+    laid = mean.repeat_interleave(made[1].path[0].sum(0)[:count].long(), dim=2)
+    z = model.flow(laid, torch.ones(1, 1, laid.shape[-1]), reverse=True)
+    expected = model.dec(z[..., start : start + model.segment_size])
+    assert laid.shape[-1] == batch.frames[0] and not torch.allclose(made[0].made[0], expected[0], atol=1e-3)
+    torch.testing.assert_close(made[1].made[:1], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(made[1].made[1], made[0].made[1])
+    torch.testing.assert_close(made[2].made[0], made[1].made[0])
+    made[2].made.square().sum().backward()
+    assert not model.enc_q.proj.weight.grad.any() and model.dec.conv_pre.weight.grad.any()
 
 
 def test_auto_precision_takes_what_is_native():

@@ -29,6 +29,8 @@ class Stage:
     """As in the run; the schedule begins anew with each stage."""
     learning_rate_d: float | None = None
     """As in the run."""
+    free_running: float | None = None
+    """As in the run."""
     adversarial_from: int | None = None
     """As in the run, counted from the stage's first step; its share in steps or more for no discriminators."""
     patience: int | None = None
@@ -105,6 +107,9 @@ class TrainConfig:
     """Greatest gradient norm of the generator, and of the discriminators; norms are logged either way."""
     adversarial_from: int = 0
     """Step at which the discriminators join; before it the mel, KL and duration losses train alone."""
+    free_running: float = 0.0
+    """Share of a batch's rows whose segment is decoded from the text, as the voice will speak, and not from the
+    recording: for a stage in which the decoder alone is trained, which then learns to be clear on its own."""
     discriminator_divisor: int | None = None
     """Divides the discriminators' channels. 1 is Piper's; 4 has a twelfth of the weights, for where they cost most."""
     discriminator_gain: float | None = None
@@ -233,6 +238,8 @@ class TrainConfig:
                 problems.append(f"{name} is {getattr(self, name)}; it must be above zero")
         if self.noise_scale is not None and not 0 <= self.noise_scale <= 1:
             problems.append(f"noise_scale is {self.noise_scale}; it must be 0 to 1")
+        if not all(0 <= share <= 1 for share in (self.free_running, *(s.free_running or 0 for s in self.stages))):
+            problems.append("free_running is a share of the rows, 0 to 1")
         if self.lr_decay > 1:
             problems.append(f"lr_decay is {self.lr_decay}; above 1 the learning rate would grow every epoch")
         if self.clip is not None and self.clip <= 0:

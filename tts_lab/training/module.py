@@ -142,7 +142,7 @@ class VitsTraining(L.LightningModule):
             Every term of the losses, detached scalars.
         """
         with self.hardware.autocast(self.config.precision):
-            generated = self.model_g(batch)
+            generated = self.model_g(batch, round(self.config.free_running * len(batch.frames)))
             terms = self.reconstruction(generated, batch)
             loss = MEL_WEIGHT * (terms["mel"] + terms.get("source", 0)) + terms["kl"] + terms["duration"]
             if not adversarial:

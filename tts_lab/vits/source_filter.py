@@ -23,6 +23,7 @@ MIDDLE_PITCH = 150.0  # Hz, of a decoder that knows nothing yet
 SLOWEST, FASTEST = 50.0, 600.0  # Hz
 QUIET = (-4.0, -6.0)  # log amplitudes of pulses and noise, of a decoder that knows nothing yet
 SMOOTHED = 9  # steps of a Hann window over the pitch, 13 ms between its halves
+STEADY = 3  # steps over which envelopes are averaged: what is predicted trembles from one to the next
 EDGE = 8  # steps at either end of a segment that do not count: there the decoder lacks what is beside it
 NOISE_SECONDS = 3  # of noise that is drawn once and repeated, so that a voice says the same thing twice
 
@@ -139,8 +140,9 @@ class Synthesis(nn.Module):
         # Nothing here is cut at a length: a tracer would keep that of its example.
         row = torch.cumsum(torch.ones_like(pitch[:, 0]), 1).long() % len(self.noise)
         noise = self.noise[row].flatten(1)
-        made = self._filtered(pulses, described[:, 2 : 2 + BANDS])
-        return self._overlapped(made + self._filtered(noise, described[:, 2 + BANDS :])).unsqueeze(1)
+        both = F.pad(described[:, 2:], (STEADY // 2, STEADY // 2), "replicate")
+        of_pulses, of_noise = F.avg_pool1d(both, STEADY, 1).chunk(2, 1)
+        return self._overlapped(self._filtered(pulses, of_pulses) + self._filtered(noise, of_noise)).unsqueeze(1)
 
     def _pulses(self, pitch: Tensor, voice: Tensor) -> Tensor:
         """Band-limited pulses ``(B, T * step)`` of the power of white noise, at ``pitch (B, T)`` Hz.

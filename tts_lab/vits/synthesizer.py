@@ -99,8 +99,11 @@ class Synthesizer(models.SynthesizerTrn):
         self.config = config
         make_static(self)
 
-    def forward(self, batch: Batch) -> Generated:
+    def forward(self, batch: Batch, free: int = 0) -> Generated:
         """Encode, align and decode one segment of each utterance (VITS, figure 1a).
+
+        The segments of the first ``free`` rows are decoded from the text, along the alignment, as the voice will speak
+        (figure 1b): what the decoder is shown of recordings alone it makes clear, and what it is shown later, not.
 
         Under bf16 autocast the text encoder, posterior encoder and decoder run in bfloat16; the flow, the
         alignment and the duration predictor stay in float32, whose log-determinants need it.
@@ -120,11 +123,18 @@ class Synthesizer(models.SynthesizerTrn):
             # Segments by one-hot product: a gather over the frame axis is dense on Neuron.
             offsets = torch.arange(self.segment_size, device=z.device) + batch.starts[:, None]
             picked = torch.arange(z.shape[-1], device=z.device)[None, :, None] == offsets[:, None, :]
+            if free:
+                z = torch.cat([self._of_text(mean_p[:free], log_p[:free], mask[:free], speaker), z[free:]])
             z_segment = z @ picked.to(z)
 
         decode = self.dec if batch.acoustics is None else self.dec.describe
         made = decode(z_segment, g=speaker)
         return Generated(made, duration, path, Posterior(z_p, log_q, mean_p, log_p, mask))
+
+    @torch.no_grad()
+    def _of_text(self, mean_p: Tensor, log_p: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
+        drawn = mean_p + torch.randn_like(mean_p) * torch.exp(log_p) * self.config.noise_scale
+        return self.flow(drawn * mask, mask, g=speaker if speaker is None else speaker[: len(mask)], reverse=True)
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Tensor:
