@@ -100,8 +100,9 @@ def test_the_profile_names_a_planted_slow_operation_and_adds_up_to_the_clock(
     assert {"aten::sort", "part: dec"} <= names
 
 
-def test_a_run_too_short_for_a_profile_says_so(small_corpus, tmp_path, capsys):
-    train(config(small_corpus, tmp_path, debug="profile", max_steps=2))
+@pytest.mark.parametrize("steps", [LEFT_OUT, LEFT_OUT + WARM + 1])
+def test_a_run_too_short_for_a_profile_says_so(steps, small_corpus, tmp_path, capsys):
+    train(config(small_corpus, tmp_path, debug="profile", max_steps=steps))
     assert f"the run ended before its step {STEPS}, and nothing was measured" in capsys.readouterr().out
 
 

@@ -48,7 +48,7 @@ def analyse(audio: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
     rate, wave = settings.sample_rate, audio.astype(np.float64)
     step = 1000 * settings.hop_length / PER_FRAME / rate
     lowest = pyworld.get_cheaptrick_f0_floor(rate, settings.n_fft)
-    # Harvest, not Dio, which is faster by ten: copies of recordings lose half as much naturalness.
+    # Harvest, not the faster Dio: copies of recordings lose half as much naturalness.
     rough, times = pyworld.harvest(wave, rate, f0_floor=lowest, f0_ceil=HIGHEST, frame_period=step)
     pitch = pyworld.stonemask(wave, rough, times, rate)
     power = pyworld.cheaptrick(wave, pitch, times, rate, fft_size=settings.n_fft)
@@ -62,7 +62,7 @@ def analyse(audio: np.ndarray, settings: SpectrogramSettings) -> np.ndarray:
 
 
 def kept_analysis(audio: np.ndarray, settings: SpectrogramSettings, folder: Path) -> np.ndarray:
-    """``analyse``, kept in ``folder`` under a name that the audio decides; it takes a third of the audio's length."""
+    """``analyse``, kept in ``folder`` under a name that the audio decides; it takes a fifth of the audio's length."""
     how = repr((settings, "harvest", PER_FRAME, BANDS)).encode()
     path = folder / f"{hashlib.blake2b(audio.tobytes() + how, digest_size=12).hexdigest()}.npy"
     with contextlib.suppress(OSError, ValueError):  # not there, or broken: made again

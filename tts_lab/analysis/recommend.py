@@ -35,8 +35,8 @@ VITS_UPDATES = 800_000
 """Of the published model, at batch 64 on four GPUs (J. Kim et al., 2021, section 3.2)."""
 CPU_SECONDS = 2.2
 """An update on two cores: medium, batch 8, no discriminators."""
-PIPERS_MOS, SOURCE_FILTER_MOS, SPEAKERS_MOS = 1.9, 3.8, 4.4
-"""Predicted naturalness after at most an hour on one core, and of the speaker: docs/runs."""
+PIPERS_MOS, SOURCE_FILTER_MOS, SPEAKERS_MOS = 1.9, 4.0, 4.4
+"""Predicted naturalness after at most an hour on a processor, and of the speaker: docs/runs."""
 NO_VOICE = "VOICE.onnx"
 """In the command, where no base voice was found."""
 STRONG = {"cuda": "a CUDA GPU", "neuron": "a Trainium or Inferentia"}
@@ -173,9 +173,9 @@ def _choose(facts: _Facts) -> tuple[str, str]:
     if not facts.strong and hours < GOOD_HOURS:
         return "source_filter", (
             f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the "
-            f"speaker has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS}; a "
-            f"tenth of its words was misheard, of the staged recipe's a twentieth. {told} go into the voice's sound; "
-            "rhythm stays the base voice's."
+            f"speaker has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS} "
+            f"in 40 minutes, and as many words were understood. {told} go into the voice's sound; rhythm stays the "
+            "base voice's."
         )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
         return "frozen", (

@@ -71,8 +71,8 @@ class Profile(Callback):
             self._end()
 
     def _end(self) -> None:
-        self.profiler.stop()
-        self.profiler = None
+        profiler, self.profiler = self.profiler, None  # whatever its end brings, there is one
+        profiler.stop()
         for hook in self.hooks:
             hook.remove()
 
@@ -89,6 +89,8 @@ class Profile(Callback):
         self.hooks += [part.register_forward_pre_hook(begin), part.register_forward_hook(end)]
 
     def _write(self, profiler: profile) -> None:
+        if self.steps < LEFT_OUT + WARM + MEASURED:  # it also hands over what a run cut short
+            return
         events = profiler.key_averages()
         each = 1e-6 / MEASURED  # of microseconds in all
         ops = [
