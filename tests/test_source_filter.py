@@ -103,12 +103,12 @@ def test_the_analysis_is_kept_and_one_that_is_broken_is_made_again(speech, tmp_p
 
 
 def test_losses_are_zero_for_the_recording_itself_and_count_what_is_heard(speech):
-    rows = analyse(speech, SETTINGS)[:, :256]
+    rows = analyse(speech, SETTINGS)[:, 576:832]  # with a stop in it
     real = torch.from_numpy(rows).float()[None]
     right = described(rows)
     assert all(float(term) < 1e-3 for term in acoustic_loss(right, real).values())
     voiced = rows[0, EDGE:-EDGE] > 0
-    assert 0.2 < voiced.mean() < 0.95
+    assert 0.2 < voiced.mean() < 0.9
     wrong = right.clone()
     wrong[:, 2 : 2 + BANDS] += 1  # pulses twice as loud and more, which counts where there is a voice
     assert float(acoustic_loss(wrong, real)["mel"]) == pytest.approx(voiced.mean() / 2, rel=1e-3)

@@ -58,7 +58,7 @@ class TrainConfig:
     exported voices speak in Piper all the same."""
     noise_scale: float | None = None
     """How far from the prior's mean the voice speaks, in standard deviations: 0 says a text always the same way. Left
-    out, as what it starts from, or 0.667, Piper's. It does not touch training."""
+    out, as what it starts from, or 0.667, Piper's. Training has no use for it but in rows of `free_running`."""
     start_from: str | Path = "scratch"
     """scratch, a voice (NAME.onnx, or a name Piper publishes), a checkpoint (ours or Piper's), or a run's folder."""
     start_speaker: str | None = None

@@ -71,7 +71,7 @@ class Profile(Callback):
             self._end()
 
     def _end(self) -> None:
-        profiler, self.profiler = self.profiler, None  # whatever its end brings, there is one
+        profiler, self.profiler = self.profiler, None  # stopped once, whatever that brings
         profiler.stop()
         for hook in self.hooks:
             hook.remove()

@@ -67,7 +67,7 @@ class ModelConfig:
     discriminator_gain: float = 1.0
     """Multiplies the audio that the discriminators hear; 1 is Piper's."""
     noise_scale: float = 0.667
-    """How far from the prior's mean it speaks, in standard deviations; training draws with all of one."""
+    """How far from the prior's mean it speaks, in standard deviations; training draws so for free rows alone."""
 
     def __post_init__(self) -> None:
         if self.speakers > 1 and self.speaker_channels == 0:

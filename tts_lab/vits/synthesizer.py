@@ -134,7 +134,7 @@ class Synthesizer(models.SynthesizerTrn):
     @torch.no_grad()
     def _of_text(self, mean_p: Tensor, log_p: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
         drawn = mean_p + torch.randn_like(mean_p) * torch.exp(log_p) * self.config.noise_scale
-        return self.flow(drawn * mask, mask, g=speaker if speaker is None else speaker[: len(mask)], reverse=True)
+        return self.flow(drawn * mask, mask, g=None if speaker is None else speaker[: len(mask)], reverse=True)
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Tensor:
