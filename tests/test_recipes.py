@@ -9,8 +9,9 @@ import pytest
 
 from tts_lab.analysis.recommendation import RECIPES, Recommendation
 from tts_lab.devices import open_device
+from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
-from tts_lab.training.flags import config_parser
+from tts_lab.training.flags import config_parser, read_recipe
 from tts_lab.training.module import VitsTraining
 from tts_lab.training.stages import places
 from tts_lab.vits.config import PRESETS
@@ -42,6 +43,27 @@ def test_a_recipe_is_a_config_and_its_stages_name_parts_of_the_model(name, small
         assert any(p.requires_grad for p in module.model_g.parameters())
         steps += place.steps
     assert steps == config.max_steps
+
+
+def test_a_notebook_reads_what_the_command_reads_with_settings_of_its_own(small_corpus, two_speakers):
+    options = parsed("source_filter", f"--corpus={small_corpus}", "--seed=5", f"--start_from={two_speakers}")
+    own = {"seed": 5, "start_from": str(two_speakers)}
+    assert read_recipe(FOLDER / "source_filter.yaml", small_corpus, **own) == TrainConfig(**options)
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ("max_step: 100", "'max_step' is not accepted"),
+        ("max_steps: many", "max_steps.*Given value: many"),
+        ("stages: [{share: 1, steps: 2}]", "stages.*'steps' is not accepted"),
+        ("max_steps: [", "as YAML"),
+    ],
+)
+def test_a_recipe_that_is_none_says_where_and_what(line, told, small_corpus, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"batch_size: 4\n{line}\n")
+    with pytest.raises(UserError, match=f"(?s)mine.yaml.*{told}"):
+        read_recipe(tmp_path / "mine.yaml", small_corpus)
 
 
 @pytest.mark.parametrize("name", NAMES)

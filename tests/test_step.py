@@ -186,9 +186,11 @@ def test_longer_segments_are_for_the_mel_loss_alone(corpus):
     assert module.model_g.dec.conv_pre.weight.grad.any()
 
 
-def test_free_rows_are_decoded_from_the_text(corpus):
+@pytest.mark.parametrize("speakers", [1, 3])
+def test_free_rows_are_decoded_from_the_text(corpus, speakers):
     """Against the text's means laid out by duration, through the flow and the decoder, without noise."""
     sizes = PRESETS["tiny"].to_dict() | {"sample_rate": 22050, "noise_scale": 0.0}
+    sizes |= {"speakers": speakers, "speaker_channels": 16 * (speakers > 1)}
     torch.manual_seed(0)
     model = Synthesizer(ModelConfig.from_dict(sizes)).eval()
     for value in model.flow.parameters():
@@ -196,7 +198,10 @@ def test_free_rows_are_decoded_from_the_text(corpus):
             torch.nn.init.normal_(value, 0, 0.1)
     lengths = [(len(u.phoneme_ids), u.samples // 256) for u in corpus.train[:2]]
     (bucket,) = buckets.plan(lengths, 1, groups=range(2))
-    batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, model.config, np.random.default_rng(0))
+    one = ModelConfig.from_dict(sizes | {"speakers": 1, "speaker_channels": 0})
+    batch = collate(corpus, [[u] for u in corpus.train[:2]], bucket, one, np.random.default_rng(0))
+    batch.speakers = torch.tensor([2, 1])
+    voice = model.emb_g(batch.speakers[:1]).unsqueeze(-1) if speakers > 1 else None
     made = []
     for free in (0, 1, 2):
         torch.manual_seed(1)
@@ -204,8 +209,8 @@ def test_free_rows_are_decoded_from_the_text(corpus):
     count, start = int(batch.phoneme_lengths[0]), int(batch.starts[0])
     _, mean, _, _ = model.enc_p(batch.phonemes[:1, :count], batch.phoneme_lengths[:1])
     laid = mean.repeat_interleave(made[1].path[0].sum(0)[:count].long(), dim=2)
-    z = model.flow(laid, torch.ones(1, 1, laid.shape[-1]), reverse=True)
-    expected = model.dec(z[..., start : start + model.segment_size])
+    z = model.flow(laid, torch.ones(1, 1, laid.shape[-1]), g=voice, reverse=True)
+    expected = model.dec(z[..., start : start + model.segment_size], g=voice)
     assert laid.shape[-1] == batch.frames[0] and not torch.allclose(made[0].made[0], expected[0], atol=1e-3)
     torch.testing.assert_close(made[1].made[:1], expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(made[1].made[1], made[0].made[1])

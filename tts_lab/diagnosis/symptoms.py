@@ -19,6 +19,8 @@ SYMPTOMS = (
         tries=(
             ("Listen to the recordings first, and see `tts-lab analyze`: noise, clipping, mains hum and a sample "
              "rate that was blown up are learnt like a voice.", FREE),
+            ("Without days to spend, `recipes/source_filter.yaml`: its decoder makes pulses and noise by rule.",
+             "time: saves days; its checkpoints train in tts_lab alone"),
             ("Train longer with discriminators: they remove the buzz. See that adversarial_from was reached and "
              "loss_d moves.", "time: hours to days; money on a rented machine"),
             ("Start from a published voice (start_from): its decoder can speak already.",

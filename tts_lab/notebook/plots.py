@@ -50,6 +50,7 @@ def losses(metrics: pd.DataFrame) -> Picture:
     """Training and validation mel loss, and beside it the other terms of the loss that were measured."""
     others = {
         "kl": ("text against sound (KL)", GREEN, "-"),
+        "source": ("pitch and voicing", ORANGE, "-"),
         "duration": ("duration", PURPLE, "-"),
         "adversarial": ("adversarial", RED, "-"),
         "feature": ("feature matching", GREY, "-"),

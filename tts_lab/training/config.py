@@ -5,7 +5,6 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from tts_lab.corpus.plain import read_yaml
 from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.voices.best import HEARD
@@ -289,18 +288,6 @@ class TrainConfig:
             f"reinitialise names {part} and freeze {frozen}: fresh weights that may not learn" for part, frozen in stuck
         ]
         return problems
-
-    @classmethod
-    def from_recipe(cls, recipe: Path, **settings: Any) -> "TrainConfig":
-        """A recipe's settings, as ``--config`` reads them, and ``settings`` where they differ, as flags do.
-
-        Raises:
-            UserError: the recipe cannot be read, or names what is no setting; and as on construction.
-        """
-        content = read_yaml(Path(recipe))
-        if unknown := content.keys() - {known.name for known in fields(cls)}:
-            raise UserError(f"{recipe} names what is no setting of a run: {', '.join(sorted(map(str, unknown)))}")
-        return cls(**(content | settings))
 
     @classmethod
     def recorded(cls, content: dict[str, Any]) -> "TrainConfig":

@@ -1,12 +1,33 @@
 """A run's settings from the command line, for the verbs of `tts-lab` that take them and for what torchrun starts."""
 
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from tts_lab.corpus.plain import read_yaml
+from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
+
+
+def read_recipe(recipe: Path, corpus: Path, **settings: Any) -> TrainConfig:
+    """The run that ``--config recipe --corpus corpus`` asks for, with ``settings`` in place of the recipe's.
+
+    Raises:
+        UserError: the recipe cannot be read, or has a setting that there is not or of another type; and as
+            ``TrainConfig`` on construction.
+    """
+    read_yaml(Path(recipe))
+    parser = config_parser("")
+    parser.exit_on_error = False
+    try:
+        options = parser.parse_args([f"--config={recipe}", f"--corpus={corpus}"]).as_dict()
+    except ArgumentError as error:
+        raise UserError(f"{recipe} is no recipe: {error}") from error
+    del options["config"]
+    return TrainConfig(**options | settings)
 
 
 def config_parser(description: str) -> ArgumentParser:
