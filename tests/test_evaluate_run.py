@@ -99,12 +99,15 @@ def test_the_command_makes_a_page_of_one_checkpoint(run: Path, small_corpus: Pat
     said = tmp_path / "said.txt"
     said.write_text("Thank you very much.\n\nGood bye.\n")
     options = ["--corpus", str(small_corpus), "--out", str(out), "--texts", str(said), "--sentences", "1"]
+    options += ["--clips", "3"]
     assert main(["evaluate", str(one)]) == 1 and "--corpus" in capsys.readouterr().err
     assert main(["evaluate", str(one), *options, "--json", str(tmp_path / "figures.json")]) == 0
     assert "words misheard" in capsys.readouterr().out and (out / "evaluation.html").is_file()
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [row["label"] for row in figures["rows"]] == ["step 10"] and figures["choice"][0]["reason"]
-    assert Evaluation.load(out).spoken.sentences == ["Thank you very much."]
+    spoken = Evaluation.load(out).spoken
+    assert spoken.sentences == ["Thank you very much."] and len(spoken.held_out) == 3
+    assert main(["evaluate", str(one), *options, "--clips", "1"]) == 1 and "at least 2" in capsys.readouterr().err
 
 
 def test_what_cannot_be_heard_is_told(run: Path, small_corpus: Path, tmp_path: Path, monkeypatch) -> None:

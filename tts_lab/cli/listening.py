@@ -12,6 +12,7 @@ def evaluate(
     out: Path | None = None,
     base: str | None = None,
     sentences: int = 20,
+    clips: int | None = None,
     texts: Path | None = None,
     speaker: str | None = None,
     asr_model: str | None = None,
@@ -28,6 +29,7 @@ def evaluate(
         out: folder for evaluation.json, evaluation.html and recordings; left out, the run folder, or build/evaluation.
         base: the voice the run started from, to measure against: a checkpoint, an .onnx or a name.
         sentences: how many of the fixed unseen sentences to speak.
+        clips: how many of the person's held-out clips to speak after, 8 if left out; pitch and rate are told by these.
         texts: a file with unseen sentences in the voice's language, one a line, in the place of the English ones.
         speaker: of a multi-speaker corpus, the one to listen to.
         asr_model: any faster-whisper model, by name or folder; left out, tiny.en.
@@ -36,15 +38,15 @@ def evaluate(
     from tts_lab.corpus.corpus import Corpus
     from tts_lab.evaluation.advice import advise as advise_on
     from tts_lab.evaluation.choice import choose
-    from tts_lab.evaluation.run import choose_clips, evaluate_run, find_corpus, find_voices, what_is_said
+    from tts_lab.evaluation.run import HELD_OUT, choose_clips, evaluate_run, find_corpus, find_voices, what_is_said
     from tts_lab.notebook.advice_plot import advice_plot
     from tts_lab.notebook.evaluation_page import write_evaluation_page
 
     clips_of = Corpus.load(corpus or find_corpus(run))
-    clips = choose_clips(clips_of, speaker=speaker)
-    spoken = what_is_said(clips_of, clips, sentences, texts, speaker, asr_model)
+    chosen = choose_clips(clips_of, HELD_OUT if clips is None else clips, speaker)
+    spoken = what_is_said(clips_of, chosen, sentences, texts, speaker, asr_model)
     done = evaluate_run(
-        find_voices(run, base), clips_of, out or (run if run.is_dir() else Path("build/evaluation")), spoken, clips
+        find_voices(run, base), clips_of, out or (run if run.is_dir() else Path("build/evaluation")), spoken, chosen
     )
     advised = advise_on(run, done) if (run / "metrics.csv").is_file() else None
     picture = advice_plot(run, done, advised) if advised else None

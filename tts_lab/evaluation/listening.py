@@ -70,6 +70,8 @@ def first_clips(corpus: Corpus, held_out: Sequence[Utterance], at_most: int) -> 
 
     Raises `UserError` where they are fewer than two: the speaker's own likeness is that of each clip to the others.
     """
+    if at_most < 2:
+        raise UserError(f"{at_most} held-out clips are asked for; to compare with the speaker takes at least 2.")
     chosen = list(held_out[:at_most])
     if len(chosen) < 2:
         raise UserError(
