@@ -19,7 +19,7 @@ CSS = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #222; --quiet: #666; --line: #ddd; --note: #f4f6f8; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #16181c; --ink: #d7dade; --quiet: #9aa0a8; --line: #343840; --note: #1f2329; } }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 62rem; background: var(--ground); color: var(--ink);
+body { margin: 0 auto; padding: 2.5rem 1.25rem 5rem; max-width: 78rem; background: var(--ground); color: var(--ink);
   font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 3rem 0 .6rem; }
 .lead { font-size: 1.1rem; } .quiet, caption, small { color: var(--quiet); }
@@ -28,6 +28,7 @@ table.data { border-collapse: collapse; width: 100%; font-variant-numeric: tabul
 table.data th, table.data td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 table.data th:first-child, table.data td:first-child { text-align: left; padding-left: 0; }
 table.data.words td, table.data.words th { text-align: left; } table.data .target td { font-style: italic; }
+p, li { max-width: 62rem; }
 img { max-width: 100%; height: auto; display: block; margin: .6rem 0; } summary { cursor: pointer; }
 .wide { overflow-x: auto; } code { font-size: .92em; } footer { margin-top: 4rem; }
 """
