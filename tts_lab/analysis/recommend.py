@@ -174,8 +174,8 @@ def _choose(facts: _Facts) -> tuple[str, str]:
         return "source_filter", (
             f"On a processor Piper's own decoder stayed rough after an hour: naturalness {PIPERS_MOS} where the "
             f"speaker has {SPEAKERS_MOS}. One of pulses and noise has less to learn and came to {SOURCE_FILTER_MOS} "
-            f"in 40 minutes, with 6 % of its words misheard, of the staged recipe's 5 %. {told} go into the voice's "
-            "sound; rhythm stays the base voice's."
+            f"in 50 minutes, with 5 % of its words misheard. {told} go into the voice's sound; rhythm stays the base "
+            "voice's."
         )
     if facts.corpus.seconds < TRIED_MINUTES * 60:
         return "frozen", (
