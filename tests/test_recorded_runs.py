@@ -116,6 +116,11 @@ def test_the_runs_of_the_repository_can_be_shown():
         assert re.fullmatch(r"[0-9a-f]{7,40}", found.commit), found.folder
         assert sum(path.stat().st_size for path in found.folder.iterdir()) < 3_000_000, found.folder
         assert found.minutes > 0 and runs.decision_rows(found.start, found.metrics, found.evaluation)
+    voices, said = runs.listening(shown)
+    assert voices == ["the speaker", "base voice", *[f"{run.title}, {list(run.sounds)[-1]}" for run in shown]]
+    for number, wavs in enumerate(said.values()):
+        assert wavs[:2] == [shown[0].sounds[label][number] for label in ("the speaker", "base voice")]
+        assert wavs[2:] == [list(run.sounds.values())[-1][number] for run in shown]
 
 
 def test_each_run_has_a_colour_and_the_clock_is_in_minutes(run):

@@ -33,7 +33,7 @@ from tts_lab.notebook.players import source
 from tts_lab.training.metrics import read_metrics
 
 WORDS = ("title", "command", "commit", "machine", "start")
-SPEAKER = "the speaker"
+SPEAKER, BASE = "the speaker", "base voice"
 FORMS = {
     "minutes": "{:.1f}", "likeness": "{:.2f}", "words misheard": "{:.1%}", "naturalness": "{:.2f}",
     "pitch off": "{:+.0f} %",
@@ -129,7 +129,7 @@ def base_row(evaluation: Evaluation) -> dict[str, Any]:
     row = next((row for row in evaluation.rows if row["kind"] == "base"), None)
     if row is None:
         raise UserError(f"the evaluation in {evaluation.folder} has no base voice: evaluate with --base.")
-    return {"start": "base voice", "steps": 0, "minutes": 0.0, **_figures(row)}
+    return {"start": BASE, "steps": 0, "minutes": 0.0, **_figures(row)}
 
 
 def human_row(evaluation: Evaluation) -> dict[str, Any]:
@@ -165,6 +165,20 @@ def voiced(evaluation: Evaluation, label: str, said: str = "held_out", first: in
         known = ", ".join(row["label"] for row in evaluation.rows)
         raise UserError(f"the evaluation in {evaluation.folder} has no voice {label!r}; it has {known}.")
     return [evaluation.folder / wav for wav in row["wavs"].get(said, [])[:first]]
+
+
+def listening(longer: Sequence[Recorded]) -> tuple[list[str], dict[str, list[Path | None]]]:
+    """What recorded runs say, as `players.grid` takes it: voices down, each run's under its title, and texts across.
+
+    The speaker and the base voice stand there once, as the first run that has them kept them.
+    """
+    voices: dict[str, dict[str, Path | None]] = {}
+    for run in longer:
+        for label, wavs in run.sounds.items():
+            name = label if label in (SPEAKER, BASE) else f"{run.title}, {label}"
+            voices.setdefault(name, dict(zip(run.texts, wavs, strict=True)))
+    texts = dict.fromkeys(text for run in longer for text in run.texts)
+    return list(voices), {text: [said.get(text) for said in voices.values()] for text in texts}
 
 
 def image(path: Path, alt: str) -> Html:
