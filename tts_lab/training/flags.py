@@ -1,4 +1,4 @@
-"""A run's settings from the command line, for the verbs of `tts-lab` that take them and for what torchrun starts."""
+"""A run's settings from the command line and from a recipe: for `tts-lab`, for what torchrun starts, for notebooks."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -10,6 +10,15 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.training.config import TrainConfig
+
+
+def config_parser(description: str) -> ArgumentParser:
+    """A flag for every field of ``TrainConfig``, and ``--config FILE`` for many at once; flags win."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
+    parser.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
+    return parser
 
 
 def read_recipe(recipe: Path, corpus: Path, **settings: Any) -> TrainConfig:
@@ -28,15 +37,6 @@ def read_recipe(recipe: Path, corpus: Path, **settings: Any) -> TrainConfig:
         raise UserError(f"{recipe} is no recipe: {error}") from error
     del options["config"]
     return TrainConfig(**options | settings)
-
-
-def config_parser(description: str) -> ArgumentParser:
-    """A flag for every field of ``TrainConfig``, and ``--config FILE`` for many at once; flags win."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
-    parser = ArgumentParser(description=description)
-    parser.add_argument("--config", action="config", help="YAML or JSON file; flags override it")
-    parser.add_class_arguments(TrainConfig, as_group=False, instantiate=False)
-    return parser
 
 
 def check_config(arguments: Sequence[str]) -> None:
