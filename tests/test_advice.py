@@ -201,7 +201,7 @@ def test_the_best_keep_words_and_naturalness_and_are_then_the_most_like_her() ->
         "base voice": None, "step 100": None, "step 200": None, "step 300": 1, "step 400": 3, "step 500": None,
         "step 600": 2,
     }  # fmt: skip
-    assert "8.0% of the words are misheard, at most 5.0% may be" in judged["step 100"].reason
+    assert "8.0% of the words are misheard, at most 6.0% may be" in judged["step 100"].reason
     assert "naturalness 3.70 is below 3.80" in judged["step 200"].reason
     assert "the most like the speaker of the 4 that pass" in judged["step 300"].reason
     assert "fewer words misheard (1.0% against 3.0%)" in judged["step 400"].reason
@@ -212,10 +212,10 @@ def test_the_best_keep_words_and_naturalness_and_are_then_the_most_like_her() ->
 def test_the_limits_say_where_they_are_from() -> None:
     with_base, without = heard({"wer": 0.04}), heard({"wer": 0.04}, {"wer": 0.06, "mos": 4.2}, base=False)
     found = limits(with_base.rows, with_base.human, 200)
-    assert found.wer == pytest.approx(0.05) and found.mos == pytest.approx(3.8) and "starting voice" in found.because
+    assert found.wer == pytest.approx(0.06) and found.mos == pytest.approx(3.8) and "starting voice" in found.because
     assert limits(with_base.rows, with_base.human, 20).wer == pytest.approx(0.08)  # one word of twenty
     found = limits(without.rows, without.human, 200)
-    assert found.wer == pytest.approx(0.06) and found.mos == pytest.approx(3.9) and "best checkpoint" in found.because
+    assert found.wer == pytest.approx(0.07) and found.mos == pytest.approx(3.9) and "best checkpoint" in found.because
     # A deep voice lies at the frame rate of itself; and three words in ten lost is too much whatever came before.
     assert limits(with_base.rows, {"frame_rate_share": 0.2}, 200).buzz == pytest.approx(0.5)
     assert limits([{**GOOD, "kind": "base", "wer": 0.5}], {}, 200).wer == 0.30
