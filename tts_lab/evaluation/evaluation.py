@@ -20,6 +20,8 @@ from tts_lab.errors import UserError
 
 NAME = "evaluation.json"
 FORMAT = "tts_lab/evaluation/1"
+BASE = "base voice"
+"""Label of the voice that the run started from."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tts_lab.corpus.corpus import Corpus, Utterance
 from tts_lab.corpus.plain import read_yaml
 from tts_lab.errors import UserError
 from tts_lab.evaluation import metrics
-from tts_lab.evaluation.evaluation import Evaluation, Spoken
+from tts_lab.evaluation.evaluation import BASE, Evaluation, Spoken
 from tts_lab.evaluation.listening import evaluate, first_clips
 from tts_lab.evaluation.sentences import UNSEEN_SENTENCES
 from tts_lab.voice_json import read_voice_json, sample_rate
@@ -114,7 +114,7 @@ def find_voices(where: Path, base: str | None = None) -> list[Voice]:
     if base is not None:
         # A checkpoint, or whatever `tts-lab say` would take.
         path = Path(base) if base.endswith(".ckpt") else find_voice(base)
-        voice = replace(_voice(path), kind="base", step=None, label="base voice")
+        voice = replace(_voice(path), kind="base", step=None, label=BASE)
         voices[voice.digest] = voice
     for path in paths:
         try:

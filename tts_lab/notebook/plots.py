@@ -49,11 +49,11 @@ def _cap(axes: Axes, values: pd.DataFrame) -> None:
 def losses(metrics: pd.DataFrame) -> Picture:
     """Training and validation mel loss, and beside it the other terms of the loss that were measured."""
     others = {
-        "kl": ("text against sound (KL)", GREEN, "-"),
-        "source": ("pitch and voicing", ORANGE, "-"),
-        "duration": ("duration", PURPLE, "-"),
-        "adversarial": ("adversarial", RED, "-"),
-        "feature": ("feature matching", GREY, "-"),
+        "kl": ("text against sound (KL)", GREEN),
+        "source": ("pitch and voicing", ORANGE),
+        "duration": ("duration", PURPLE),
+        "adversarial": ("adversarial", RED),
+        "feature": ("feature matching", GREY),
     }
     present = [name for name in others if name in metrics and (metrics[name].fillna(0) != 0).any()]
     picture, axes = sheet(1, 2, 3.2)
@@ -65,7 +65,7 @@ def losses(metrics: pd.DataFrame) -> Picture:
     headline(left, "Mel loss: how far the sound is from the recording")
     headline(right, "The other terms of the loss")
     for name in present:
-        label, colour, _ = others[name]
+        label, colour = others[name]
         _curve(right, metrics, name, colour, label)
     for panel, columns in ((left, ["mel"]), (right, present)):
         _cap(panel, metrics[columns])

@@ -26,14 +26,14 @@ import soundfile
 from tts_lab.corpus.wholefile import write_atomically
 from tts_lab.errors import UserError
 from tts_lab.evaluation.choice import best, choose
-from tts_lab.evaluation.evaluation import Evaluation, steps
+from tts_lab.evaluation.evaluation import BASE, Evaluation, steps
 from tts_lab.evaluation.listening import evaluate
 from tts_lab.notebook.markup import Html
 from tts_lab.notebook.players import source
 from tts_lab.training.metrics import read_metrics
 
 WORDS = ("title", "command", "commit", "machine", "start")
-SPEAKER, BASE = "the speaker", "base voice"
+SPEAKER = "the speaker"
 FORMS = {
     "minutes": "{:.1f}", "likeness": "{:.2f}", "words misheard": "{:.1%}", "naturalness": "{:.2f}",
     "pitch off": "{:+.0f} %",

@@ -28,11 +28,12 @@ def read_recipe(recipe: Path, corpus: Path, **settings: Any) -> TrainConfig:
         UserError: the recipe cannot be read, or has a setting that there is not or of another type; and as
             ``TrainConfig`` on construction.
     """
-    read_yaml(Path(recipe))
+    arguments = [f"--config={recipe}", f"--corpus={corpus}"]
+    check_config(arguments)
     parser = config_parser("")
     parser.exit_on_error = False
     try:
-        options = parser.parse_args([f"--config={recipe}", f"--corpus={corpus}"]).as_dict()
+        options = parser.parse_args(arguments).as_dict()
     except ArgumentError as error:
         raise UserError(f"{recipe} is no recipe: {error}") from error
     del options["config"]
